@@ -1,0 +1,19 @@
+"""CanVeg: a multilayer canopy solved to convergence in JAX, with exact implicit derivatives."""
+
+from .canopy import Canopy as Canopy
+from .canopy import Diagnostics as Diagnostics
+from .canopy import NotConvergedWarning as NotConvergedWarning
+from .canopy import Solution as Solution
+from .fixed_point import SolverOptions as SolverOptions
+from .forcing import FORCING_TABLE as FORCING_TABLE
+from .forcing import Forcing as Forcing
+from .half_hour import Fluxes as Fluxes
+from .half_hour import Profiles as Profiles
+from .parameters import PARAMETER_TABLE as PARAMETER_TABLE
+from .parameters import TUNABLE as TUNABLE
+from .parameters import Parameters as Parameters
+from .parameters import UnknownParameterError as UnknownParameterError
+from .site import SITES as SITES
+from .site import Site as Site
+from .stress import STRESSES as STRESSES
+from .stress import soil_moisture_stress as soil_moisture_stress

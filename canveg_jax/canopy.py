@@ -1,0 +1,228 @@
+"""The public canopy: forcing in, fluxes out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .dispersion import dispersion_matrix
+from .fixed_point import Axes, SolverOptions, solve_state, unpack
+from .forcing import Forcing
+from .half_hour import Fluxes, Profiles, Scheme, SiteArrays, one_pass, prepare
+from .leaf_angle import leaf_angle_weights
+from .parameters import Parameters
+from .site import Site
+from .stress import STRESSES
+
+
+class Diagnostics(NamedTuple):
+    """How the solver fared, per half-hour: `passes`; `residual`, W m-2; `converged`.
+
+    `converged` is False where the residual stayed above the tolerance, or the air of the solution is not physical
+    (not finite, or vapour pressure not positive).
+    """
+
+    passes: Any
+    residual: Any
+    converged: Any
+
+
+class Solution(NamedTuple):
+    """Everything about a batch of half-hours."""
+
+    fluxes: Fluxes
+    profiles: Profiles
+    diagnostics: Diagnostics
+
+
+class NotConvergedWarning(UserWarning):
+    """Some half-hours of a solution did not reach the tolerance; they are flagged in its diagnostics."""
+
+
+class Canopy:
+    """A canopy at one site, or at several sites with the same numbers of layers.
+
+    Example:
+        >>> canopy = Canopy(Site.named("US-Bi1", n_layers=1))
+        >>> fluxes = canopy(forcing)        # arrays [time]: fluxes.LE, fluxes.H, fluxes.NEE ...
+
+    Args:
+        site: a `Site`, or a sequence of them; then `forcing.site` says which half-hour belongs to which.
+        parameters: `Parameters`; a value of shape `[time]` gives each half-hour its own.
+        stress: None (no stress), the name of a built-in stress function (`"soil_moisture"`) or a function
+            `stress(forcing, parameters) -> factor` of one half-hour.
+        options: tolerances and limits of the solver.
+        smooth_colimitation: quadratic co-limitation of photosynthesis instead of the hard minimum.
+    """
+
+    def __init__(
+        self,
+        site: Site | Sequence[Site],
+        parameters: Parameters | None = None,
+        stress: str | Callable | None = None,
+        *,
+        options: SolverOptions = SolverOptions(),
+        smooth_colimitation: bool = False,
+    ):
+        self.sites: tuple[Site, ...] = (site,) if isinstance(site, Site) else tuple(site)
+        self.parameters = Parameters() if parameters is None else parameters
+        self.options = options
+        shapes = {(s.n_layers, s.n_air_layers, s.soil_respiration) for s in self.sites}
+        if len(shapes) != 1:
+            raise ValueError(
+                "sites of one Canopy must share n_layers, n_air_layers and soil_respiration; got "
+                + ", ".join(f"{s.name}: {s.n_layers}, {s.n_air_layers}, {s.soil_respiration}" for s in self.sites)
+            )
+        if isinstance(stress, str):
+            if stress not in STRESSES:
+                raise ValueError(f"unknown stress '{stress}'; built in: {', '.join(STRESSES)}, or pass a function.")
+            stress = STRESSES[stress]
+        self.stress = stress
+        self.scheme = Scheme(self.sites[0].n_layers, self.sites[0].soil_respiration, smooth_colimitation)
+        arrays = [_site_arrays(s) for s in self.sites]
+        self.site_arrays: SiteArrays = (
+            arrays[0] if len(arrays) == 1 else jax.tree.map(lambda *leaves: np.stack(leaves), *arrays)
+        )
+        self._jitted = jax.jit(self.compute)
+
+    @property
+    def site(self) -> Site:
+        """The (first) site."""
+        return self.sites[0]
+
+    def __call__(self, forcing: Forcing, stress: Any = None) -> Fluxes:
+        """Fluxes of all half-hours; warns if some did not converge. See `solve`."""
+        return self.solve(forcing, stress).fluxes
+
+    def solve(self, forcing: Forcing, stress: Any = None) -> Solution:
+        """Fluxes, profiles and solver diagnostics.
+
+        Args:
+            forcing: any number of half-hours.
+            stress: factor in (0, 1] on the Ball-Berry humidity term, `[time]` or `[time, layer]`; overrides the canopy's.
+
+        Warns:
+            NotConvergedWarning: how many half-hours did not converge, and which first.
+        """
+        solution = self._jitted(self.parameters, forcing, stress)
+        report(solution.diagnostics, self.options)
+        return solution
+
+    def compute(
+        self,
+        parameters: Parameters | Mapping[str, Any],
+        forcing: Forcing | Mapping[str, Any],
+        stress: Any = None,
+    ) -> Solution:
+        """The canopy as a pure function: jit it, differentiate it, put it in your own JAX program. Never warns.
+
+        Args:
+            parameters: `Parameters`, or a mapping of those that differ from the canopy's own.
+            forcing: `Forcing`, or a mapping of its columns `[time]`.
+            stress: as in `solve`.
+        """
+        if not isinstance(parameters, Parameters):
+            parameters = self.parameters.replace(parameters)
+        if not isinstance(forcing, Forcing):
+            forcing = Forcing(**forcing)
+        dtype = forcing.air_temperature.dtype
+        parameters = jax.tree.map(lambda x: jnp.asarray(x, dtype), parameters)
+        site = jax.tree.map(lambda x: jnp.asarray(x, dtype), self.site_arrays)
+        if len(self.sites) > 1:
+            site = jax.tree.map(lambda x: x[forcing.site], site)
+        axes = Axes(
+            jax.tree.map(lambda x: 0 if x.ndim else None, parameters),
+            jax.tree.map(lambda _: 0 if len(self.sites) > 1 else None, site),
+        )
+        factor = self._stress_factor(parameters, forcing, stress, axes, dtype)
+        prepared = jax.vmap(partial(prepare, scheme=self.scheme), in_axes=(0, axes.parameters, axes.site, 0))(
+            forcing, parameters, site, factor
+        )
+        static = (self.scheme, _Static(axes), self.options)
+        solver_site = _solver_rows(site, self.scheme.n_layers, len(self.sites) > 1)
+        point = solve_state(static, prepared, parameters, solver_site)
+
+        def outputs(vector, x, p, s):
+            return one_pass(unpack(vector, self.scheme.n_layers), x, p, s, self.scheme)[1:]
+
+        fluxes, profiles = jax.vmap(outputs, in_axes=(0, 0, axes.parameters, axes.site))(
+            point.value, prepared, parameters, site
+        )
+        physical = jnp.all(jnp.isfinite(profiles.air_temperature), axis=1) & jnp.all(
+            profiles.vapour_pressure > 0, axis=1
+        )
+        diagnostics = Diagnostics(point.passes, point.residual, point.converged & physical)
+        return Solution(fluxes, profiles, jax.lax.stop_gradient(diagnostics))
+
+    def _stress_factor(self, parameters, forcing, stress, axes, dtype):
+        n_rows = forcing.air_temperature.shape[0]
+        if stress is not None:
+            stress = jnp.asarray(stress, dtype)
+            if stress.ndim not in (1, 2) or stress.shape[0] != n_rows:
+                raise ValueError(
+                    f"stress must have shape [time] = [{n_rows}] or [time, layer] = [{n_rows}, {self.scheme.n_layers}]; "
+                    f"got {list(stress.shape)}."
+                )
+            return stress
+        if self.stress is None:
+            return jnp.ones((n_rows,), dtype)
+        return jax.vmap(self.stress, in_axes=(0, axes.parameters))(forcing, parameters)
+
+
+class _Static:
+    """Hashable wrapper of the vmap axes."""
+
+    def __init__(self, axes: Axes):
+        self.parameters, self.site = axes
+        self._key = (str(jax.tree.leaves(axes, is_leaf=lambda x: x is None)), jax.tree.structure(axes))
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and self._key == other._key
+
+
+def report(diagnostics: Diagnostics, options: SolverOptions) -> None:
+    """Warn if some half-hours did not converge."""
+    converged = np.asarray(diagnostics.converged)
+    failed = np.flatnonzero(~converged)
+    if failed.size:
+        residual = np.asarray(diagnostics.residual)
+        rows = ", ".join(str(i) for i in failed[:5]) + (", ..." if failed.size > 5 else "")
+        warnings.warn(
+            f"{failed.size} of {converged.size} half-hours did not converge within {options.max_passes} passes (rows {rows}; "
+            f"largest residual {residual[failed].max():.3g} W m-2). Mask them with diagnostics.converged, or raise "
+            "SolverOptions.max_passes.",
+            NotConvergedWarning,
+            stacklevel=3,
+        )
+
+
+def _site_arrays(site: Site) -> SiteArrays:
+    return SiteArrays(
+        latitude=np.float64(site.latitude),
+        longitude=np.float64(site.longitude),
+        utc_offset=np.float64(site.utc_offset),
+        canopy_height=np.float64(site.canopy_height),
+        measurement_height=np.float64(site.measurement_height),
+        soil_depth=np.float64(site.soil_depth),
+        stomatal_sides=np.float64(2.0 if site.stomata == "amphistomatous" else 1.0),
+        lai_scale=np.float64(site.lai_scale),
+        leaf_angle_weights=leaf_angle_weights(site.leaf_angle),
+        dispersion=np.asarray(dispersion_matrix(site).matrix, dtype=np.float64),
+    )
+
+
+def _solver_rows(site: SiteArrays, n_layers: int, batched: bool) -> SiteArrays:
+    """The site with only those rows of the dispersion matrix that feed back: the canopy and the layer above it."""
+    rows = site.dispersion[:, : n_layers + 1] if batched else site.dispersion[: n_layers + 1]
+    return eqx.tree_at(lambda s: s.dispersion, site, rows)
+
