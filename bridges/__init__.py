@@ -1,0 +1,15 @@
+"""JAX functions as PyTorch functions. Generic, except `bridges.canopy`, which knows the canopy."""
+
+from ._convert import BridgeError as BridgeError
+from ._convert import leave_gpu_memory_to_torch
+from ._jax2torch import jax2torch as jax2torch
+
+leave_gpu_memory_to_torch()
+
+
+def __getattr__(name: str):
+    if name == "TorchCanopy":
+        from .canopy import TorchCanopy
+
+        return TorchCanopy
+    raise AttributeError(f"module 'bridges' has no attribute '{name}'")

@@ -5,6 +5,8 @@ from .canopy import Diagnostics as Diagnostics
 from .canopy import NotConvergedWarning as NotConvergedWarning
 from .canopy import Solution as Solution
 from .fixed_point import SolverOptions as SolverOptions
+from .dispersion import DispersionMatrix as DispersionMatrix
+from .dispersion import dispersion_matrix as dispersion_matrix
 from .forcing import FORCING_TABLE as FORCING_TABLE
 from .forcing import Forcing as Forcing
 from .half_hour import Fluxes as Fluxes
@@ -17,3 +19,5 @@ from .site import SITES as SITES
 from .site import Site as Site
 from .stress import STRESSES as STRESSES
 from .stress import soil_moisture_stress as soil_moisture_stress
+from .transforms import constrain as constrain
+from .transforms import unconstrain as unconstrain

@@ -22,6 +22,10 @@ from .site import Site
 from .stress import STRESSES
 
 
+CHUNK = 1024
+"""Half-hours solved at once by `Canopy.solve`: bounds its memory and lets one compiled program serve any record."""
+
+
 class Diagnostics(NamedTuple):
     """How the solver fared, per half-hour: `passes`; `residual`, W m-2; `converged`.
 
@@ -92,6 +96,13 @@ class Canopy:
         )
         self._jitted = jax.jit(self.compute)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_jitted"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._jitted = jax.jit(self.compute)
+
     @property
     def site(self) -> Site:
         """The (first) site."""
@@ -102,7 +113,7 @@ class Canopy:
         return self.solve(forcing, stress).fluxes
 
     def solve(self, forcing: Forcing, stress: Any = None) -> Solution:
-        """Fluxes, profiles and solver diagnostics.
+        """Fluxes, profiles and solver diagnostics as NumPy arrays, computed in chunks of `CHUNK` half-hours.
 
         Args:
             forcing: any number of half-hours.
@@ -111,7 +122,20 @@ class Canopy:
         Warns:
             NotConvergedWarning: how many half-hours did not converge, and which first.
         """
-        solution = self._jitted(self.parameters, forcing, stress)
+        forcing, stress = jax.tree.map(np.asarray, (forcing, stress))
+        n_rows = forcing.air_temperature.shape[0]
+        parameters = self.parameters
+        pieces = []
+        for first in range(0, n_rows, CHUNK):
+            rows = np.arange(first, min(first + CHUNK, n_rows))
+            padded = rows if n_rows <= CHUNK else np.resize(rows, CHUNK)
+
+            def take(x, padded=padded):
+                return x[padded] if np.ndim(x) and x.shape[0] == n_rows else x
+
+            chunk = self._jitted(jax.tree.map(take, parameters), *jax.tree.map(take, (forcing, stress)))
+            pieces.append(jax.tree.map(lambda x, kept=len(rows): np.asarray(x[:kept]), chunk))
+        solution = jax.tree.map(lambda *x: np.concatenate(x), *pieces) if len(pieces) > 1 else pieces[0]
         report(solution.diagnostics, self.options)
         return solution
 

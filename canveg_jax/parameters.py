@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -122,9 +121,7 @@ class Parameters(eqx.Module):
         for name in values:
             if name not in PARAMETER_TABLE:
                 raise UnknownParameterError(name)
-        self.values = {
-            name: jnp.asarray(values.get(name, info.default), dtype=float) for name, info in PARAMETER_TABLE.items()
-        }
+        self.values = {name: jnp.asarray(values.get(name, info.default)) for name, info in PARAMETER_TABLE.items()}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "values":
@@ -139,4 +136,4 @@ class Parameters(eqx.Module):
         for name in changes:
             if name not in PARAMETER_TABLE:
                 raise UnknownParameterError(name)
-        return dataclasses.replace(self, values={**self.values, **changes})
+        return Parameters(**{**self.values, **changes})

@@ -1,0 +1,130 @@
+"""The canopy as a `torch.nn.Module`: tensors in, fluxes out, exact derivatives to parameters, forcing and stress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import canveg_jax as cv
+import jax.numpy as jnp
+import numpy as np
+import torch
+from canveg_jax.transforms import check_names
+
+from ._jax2torch import jax2torch
+
+_OPTIONAL = tuple(name for name, info in cv.FORCING_TABLE.items() if info.optional)
+_REQUIRED = tuple(name for name, info in cv.FORCING_TABLE.items() if not info.optional)
+
+
+class TorchCanopy(torch.nn.Module):
+    """A JAX canopy inside PyTorch.
+
+    The tunable parameters are `nn.Parameter`s in unconstrained form (`raw.<name>`); `parameter_values()` gives the physical
+    ones. The forward pass, and the backward pass, are each compiled once per batch size; batches are padded to a few sizes so
+    that a ragged last batch does not compile again.
+
+    Example:
+        >>> op = TorchCanopy(canopy, tunable=("kball", "vcopt"))
+        >>> out = op(forcing, stress=beta)          # dict of tensors [time]
+        >>> (out["LE"] - observed).square().mean().backward()
+
+    Args:
+        canopy: the canopy; its own parameters are the start values.
+        tunable: names of the parameters that torch optimises.
+        stress: a module `forcing dict -> factor in (0, 1]`, `[time]` or `[time, layer]`; None: no stress.
+        per_site: give every site of the canopy its own value of each tunable parameter.
+
+    Raises:
+        UnknownParameterError: a name in `tunable` does not exist.
+        ValueError: a start value is outside the parameter's training range.
+    """
+
+    def __init__(
+        self,
+        canopy: cv.Canopy,
+        tunable: Sequence[str] = (),
+        stress: torch.nn.Module | None = None,
+        *,
+        per_site: bool = False,
+    ):
+        super().__init__()
+        self.canopy = canopy
+        self.tunable = check_names(tunable)
+        self.per_site = per_site
+        self.stress = stress
+        own = canopy.parameters.values
+        start = cv.unconstrain({name: np.asarray(own[name]) for name in self.tunable}, own)
+        sites = (len(canopy.sites),) if per_site else ()
+        self.raw = torch.nn.ParameterDict(
+            {name: torch.nn.Parameter(torch.tensor(np.broadcast_to(z, sites).copy())) for name, z in start.items()}
+        )
+        self._solve = jax2torch(self._canopy_fluxes, nondiff_argnames=("site",), name="canopy")
+        self._constrain = jax2torch(lambda raw: cv.constrain(raw, self.canopy.parameters.values), name="constrain")
+
+    def forward(
+        self, forcing: Mapping[str, torch.Tensor], stress: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Fluxes of a batch of half-hours.
+
+        Args:
+            forcing: columns `[time]` by the names of `canveg_jax.FORCING_TABLE`, and `site` (index, optional). Their dtype
+                is that of the computation.
+            stress: factor in (0, 1], `[time]` or `[time, layer]`; overrides the module's own.
+
+        Returns:
+            Tensors `[time]` by the names of `canveg_jax.Fluxes`, and `converged` (bool), `residual` (W m-2), `passes`.
+
+        Raises:
+            KeyError: a forcing variable is missing or unknown.
+        """
+        forcing = dict(forcing)
+        site = forcing.pop("site", None)
+        missing, unknown = set(_REQUIRED) - set(forcing), set(forcing) - set(cv.FORCING_TABLE)
+        if missing or unknown:
+            raise KeyError(
+                f"forcing: missing {sorted(missing)}, unknown {sorted(unknown)}; expected {', '.join(_REQUIRED)} and "
+                f"optionally site, {', '.join(_OPTIONAL)}."
+            )
+        if stress is None and self.stress is not None:
+            stress = self.stress(forcing if site is None else {**forcing, "site": site})
+        n_rows = forcing["air_temperature"].shape[0]
+        size = bucket(n_rows)
+        if size != n_rows:
+            rows = torch.arange(size, device=forcing["air_temperature"].device).clamp(max=n_rows - 1)
+            forcing = {name: column[rows] for name, column in forcing.items()}
+            site = None if site is None else site[rows]
+            stress = None if stress is None else stress[rows]
+        dtype = forcing["air_temperature"].dtype
+        raw = {name: z.to(dtype) for name, z in self.raw.items()}
+        stress = None if stress is None else stress.to(dtype)
+        out = self._solve(raw, forcing, stress, None if site is None else site.int())
+        return {name: value[:n_rows] for name, value in out.items()}
+
+    def parameter_values(self) -> dict[str, torch.Tensor]:
+        """Physical values of the tunable parameters, differentiable."""
+        return self._constrain(dict(self.raw.items())) if self.tunable else {}
+
+    def _canopy_fluxes(self, raw, forcing, stress, site):
+        values = cv.constrain(raw, self.canopy.parameters.values)
+        if self.per_site and site is not None:
+            values = {name: value[site] for name, value in values.items()}
+        elif self.per_site:
+            values = {name: value[0] for name, value in values.items()}
+        solution = self.canopy.compute(values, cv.Forcing(site=site, **forcing), stress)
+        fluxes = {name: jnp.asarray(value) for name, value in vars(solution.fluxes).items()}
+        return {**fluxes, **solution.diagnostics._asdict()}
+
+    def __getstate__(self) -> dict:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_solve", "_constrain")}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._solve = jax2torch(self._canopy_fluxes, nondiff_argnames=("site",), name="canopy")
+        self._constrain = jax2torch(lambda raw: cv.constrain(raw, self.canopy.parameters.values), name="constrain")
+
+
+def bucket(n_rows: int) -> int:
+    """Batch size that `n_rows` is padded to: a power of two up to 256, then a multiple of 256."""
+    if n_rows <= 256:
+        return max(8, 1 << (n_rows - 1).bit_length())
+    return -(-n_rows // 256) * 256
