@@ -1,0 +1,97 @@
+"""Which samples were measured, for files that were gap-filled by straight lines and carry no quality flags."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+import numpy as np
+
+CHANCE = 1e-3
+"""A pattern marks samples only if measured samples would show it by chance with a probability below this."""
+
+
+def interpolated_samples(values, *, tolerance: float = 1e-9) -> np.ndarray:
+    """Mark samples that a linear interpolation or a carried value put there.
+
+    A sample is marked when
+
+    * it lies on the straight line through its two neighbours,
+      `|x[i-1] - 2 x[i] + x[i+1]| <= tolerance (|x[i-1]| + 2 |x[i]| + |x[i+1]|)`. In a filled gap that holds for every
+      filled sample and for none of the two measured samples that the line connects; or
+    * it belongs to a run of equal values other than zero. A run that reaches the end (start) of the series is the last
+      (first) measurement carried on, so that its first (last) sample stays unmarked; in a run inside the series all
+      samples are marked, because a look-up table that fills a gap repeats one number.
+
+    Files printed with few digits hold such patterns by chance. From the number of printed decimals and the
+    distribution of first and second differences the probability `p` of one chance pattern is estimated, and only runs
+    of `k` patterns with `p**k < 1e-3` are marked (`k = 1` for fluxes printed with six digits or more).
+
+    Runs of exact zeros are never marked: zero is a natural value (a chamber that reads nothing, a dark sensor), and a
+    line between two zeros cannot be told from it.
+
+    Args:
+        values: `[time]`, equally spaced; NaN = missing (never marked, and no line is drawn through it).
+        tolerance: relative; covers the rounding of double-precision numbers written with 9 digits or more.
+
+    Returns:
+        Boolean `[time]`.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 1:
+        raise ValueError(f"interpolated_samples: expected one series [time], got an array of shape {x.shape}.")
+    if x.size < 3:
+        return np.zeros(x.shape, dtype=bool)
+    x = np.where(np.isfinite(x), x, np.nan)
+    on_line = _on_line(x, tolerance)
+    equal = (x[:-1] == x[1:]) & (x[:-1] != 0.0)
+    resolution = _printed_resolution(x[np.isfinite(x) & ~on_line & (x != 0.0)])
+    second = x[:-2] - 2.0 * x[1:-1] + x[2:]
+    shortest_line = _shortest_run(_chance_of_zero(second[~on_line[1:-1]], resolution))
+    shortest_equal = _shortest_run(_chance_of_zero(np.diff(x)[~equal], resolution))
+
+    marked = np.zeros(x.shape, dtype=bool)
+    for first, last in _spans(on_line):
+        if last - first + 1 >= shortest_line:
+            marked[first : last + 1] = True
+    for first, last in _spans(equal):  # x[first] == ... == x[last + 1]
+        if last - first + 1 >= shortest_equal:
+            reaches_start, reaches_end = first == 0, last + 2 == x.size
+            marked[first + (reaches_end and not reaches_start) : last + 2 - (reaches_start and not reaches_end)] = True
+    return marked
+
+
+def _on_line(x: np.ndarray, tolerance: float) -> np.ndarray:
+    """Samples on the line through their neighbours; False at both ends, beside NaN and amid zeros."""
+    scale = np.abs(x[:-2]) + 2.0 * np.abs(x[1:-1]) + np.abs(x[2:])
+    on_line = np.zeros(x.shape, dtype=bool)
+    on_line[1:-1] = (np.abs(x[:-2] - 2.0 * x[1:-1] + x[2:]) <= tolerance * scale) & (scale > 0.0)
+    return on_line
+
+
+def _printed_resolution(x: np.ndarray) -> float:
+    """The last printed digit: median over (at most 2000 of) the samples; 0 where there are none."""
+    if x.size == 0:
+        return 0.0
+    sample = x[:: max(1, x.size // 2000)]
+    exponents = [min(Decimal(repr(float(v))).normalize().as_tuple().exponent, 0) for v in sample]
+    return float(10.0 ** np.median(exponents))
+
+
+def _chance_of_zero(differences: np.ndarray, resolution: float) -> float:
+    """Probability that a difference of measured samples is 0: printed digit times density of differences near 0."""
+    size = np.abs(differences[np.isfinite(differences)])
+    if size.size == 0 or resolution == 0.0:
+        return 0.0
+    width = max(float(np.quantile(size, 0.2)), 3.5 * resolution)
+    return min(resolution * float(np.mean(size <= width)) / (2.0 * width), 0.99)
+
+
+def _shortest_run(chance: float) -> int:
+    return 1 if chance <= CHANCE else math.ceil(math.log(CHANCE) / math.log(chance))
+
+
+def _spans(flags: np.ndarray) -> list[tuple[int, int]]:
+    """First and last index of every run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.astype(np.int8), [0]))))
+    return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -1,0 +1,171 @@
+"""Fluxes to NetCDF-4 with CF names and units, and back. Written to a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ..fluxes_table import FLUX_TABLE
+
+TIME_UNITS = "minutes since 1970-01-01 00:00:00"
+
+
+def package_version() -> str:
+    """Version of the installed package, or `unknown (not installed)` when it runs from a source tree."""
+    try:
+        return metadata.version("canveg-torch")
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+def flux_dataset(fluxes: Any, time: Any) -> xr.Dataset:
+    """Model outputs as a dataset with units, signs and CF standard names.
+
+    Args:
+        fluxes: mapping, dataset or dataclass (such as `Fluxes`) of arrays `[time]` with names from `FLUX_TABLE`.
+        time: `[time]`, start of each interval (`tower["time"]`).
+
+    Raises:
+        ValueError: an unknown name, or an array that is not `[time]`.
+    """
+    if isinstance(fluxes, xr.Dataset):
+        columns: Mapping[str, Any] = {name: variable.values for name, variable in fluxes.data_vars.items()}
+    elif isinstance(fluxes, Mapping):
+        columns = fluxes
+    elif dataclasses.is_dataclass(fluxes):
+        columns = {field.name: getattr(fluxes, field.name) for field in dataclasses.fields(fluxes)}
+    else:
+        raise ValueError(f"fluxes: expected a mapping, a dataset or Fluxes; got {type(fluxes).__name__}.")
+    stamps = pd.DatetimeIndex(np.asarray(time))
+    variables = {}
+    for name, values in columns.items():
+        if name not in FLUX_TABLE:
+            near = difflib.get_close_matches(name, FLUX_TABLE, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise ValueError(f"fluxes: unknown output '{name}'; known are {', '.join(FLUX_TABLE)}.{hint}")
+        array = np.asarray(values)
+        if array.shape != (len(stamps),):
+            raise ValueError(
+                f"fluxes: '{name}' has shape {array.shape}; expected ({len(stamps)},), one per time stamp."
+            )
+        info = FLUX_TABLE[name]
+        attrs = {"units": info.unit, "long_name": info.long_name, "sign": info.sign}
+        if info.cf_standard_name:
+            attrs["standard_name"] = info.cf_standard_name
+        if array.dtype == bool:
+            array = array.astype(np.int8)
+            attrs |= {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": "no yes"}
+        elif np.issubdtype(array.dtype, np.integer):
+            array = array.astype(np.int32)
+        else:
+            attrs["cell_methods"] = "time: mean"
+        variables[name] = ("time", array, attrs)
+    long_name = "start of the averaging interval, local standard time"
+    time_attrs = {"standard_name": "time", "long_name": long_name, "axis": "T"}
+    return xr.Dataset(variables, coords={"time": ("time", stamps.to_numpy(), time_attrs)})
+
+
+def write_fluxes(
+    path: str | Path,
+    fluxes: Any,
+    *,
+    tower: xr.Dataset | None = None,
+    time: Any = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write model outputs as NetCDF-4 after the CF conventions; an existing file is replaced only by a complete one.
+
+    NEE stays in umol m-2 s-1 under the standard name `surface_upward_mole_flux_of_carbon_dioxide`: CF asks for a unit
+    that converts to the canonical one (mol m-2 s-1). Stamps are local standard time, as in the tower files.
+
+    Args:
+        path: the file; its folder must exist.
+        fluxes: arrays `[time]` by name, see `flux_dataset`; `passes`, `residual`, `converged` may be among them.
+        tower: the dataset that drove the model; gives the time, its bounds, site and the hashes of the input files.
+        time: `[time]`, start of each interval, where there is no `tower` (or `fluxes` is a dataset with `time`).
+        attributes: further global attributes (experiment, parameters ...).
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: no time, unknown names, wrong shapes.
+        FileNotFoundError: the folder does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path.name}: the folder {path.parent} does not exist. Create it first.")
+    if time is None:
+        holder = tower if tower is not None else fluxes if isinstance(fluxes, xr.Dataset) else None
+        if holder is None:
+            raise ValueError("write_fluxes: give tower=<dataset of read_tower> or time=<start of each interval>.")
+        time = holder["time"].values
+    dataset = flux_dataset(fluxes, time)
+    if tower is not None and "time_end" in tower and tower.sizes["time"] == dataset.sizes["time"]:
+        bounds = np.stack([dataset["time"].values, tower["time_end"].values], axis=1)
+        dataset["time_bounds"] = (("time", "bound"), bounds)
+        dataset["time"].attrs["bounds"] = "time_bounds"
+    dataset.attrs = provenance(tower) | dict(attributes or {})
+    encoding: dict[str, dict[str, Any]] = {"time": {"units": TIME_UNITS, "calendar": "standard", "dtype": "int64"}}
+    for name, variable in dataset.data_vars.items():
+        encoding[str(name)] = {"zlib": True, "complevel": 4}
+        if np.issubdtype(variable.dtype, np.floating):
+            encoding[str(name)]["_FillValue"] = variable.dtype.type(np.nan)
+    if "time_bounds" in dataset:
+        encoding["time_bounds"] |= {"units": TIME_UNITS, "calendar": "standard", "dtype": "int64"}
+    _write_then_rename(dataset, path, encoding)
+    return path
+
+
+def provenance(tower: xr.Dataset | None) -> dict[str, Any]:
+    """Global attributes: conventions, software version, when, and which input files (name and SHA-256) if known."""
+    version = package_version()
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    attrs: dict[str, Any] = {
+        "Conventions": "CF-1.11",
+        "title": "Fluxes of a multilayer canopy model",
+        "source": f"canveg-torch {version}",
+        "history": f"{now} written by canveg-torch {version}",
+    }
+    kept = ("site", "latitude", "longitude", "utc_offset", "step_minutes", "format", "source_files", "source_sha256")
+    if tower is not None:
+        attrs |= {f"input_{key}" if key == "format" else key: tower.attrs[key] for key in kept if key in tower.attrs}
+    return attrs
+
+
+def read_fluxes(path: str | Path) -> xr.Dataset:
+    """Read a file written by `write_fluxes` into memory; flags come back as booleans."""
+    with xr.open_dataset(path, engine="h5netcdf") as file:
+        dataset = file.load()
+    for name, variable in dataset.data_vars.items():
+        if variable.attrs.get("flag_meanings") == "no yes":
+            dataset[name] = variable.astype(bool)
+    return dataset
+
+
+def _write_then_rename(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Any]) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
+    os.close(handle)
+    try:
+        dataset.to_netcdf(temporary, engine="h5netcdf", encoding=dict(encoding))
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,84 @@
+"""Time stamps of tower files: parsing, the step, and the middle of the interval.
+
+All times are local standard time without daylight saving, as the networks deliver them; nothing is shifted to UTC.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+ALLOWED_STEPS = (pd.Timedelta(minutes=30), pd.Timedelta(minutes=60))
+
+
+def parse_stamps(text: pd.Series, what: str) -> pd.DatetimeIndex:
+    """Time stamps written `YYYYMMDDHHMM` (networks) or ISO `YYYY-MM-DD HH:MM[:SS]` (prepared files).
+
+    Raises:
+        ValueError: a stamp cannot be read; the message names the file column, the row and the text.
+    """
+    stamps = text.astype("string").str.strip().str.removesuffix(".0")
+    compact = stamps.str.fullmatch(r"\d{12}").fillna(False).to_numpy(dtype=bool)
+    parsed = pd.Series(pd.NaT, index=stamps.index, dtype="datetime64[ns]")
+    parsed[compact] = pd.to_datetime(stamps[compact], format="%Y%m%d%H%M", errors="coerce")
+    parsed[~compact] = pd.to_datetime(stamps[~compact], format="ISO8601", errors="coerce")
+    bad = np.flatnonzero(parsed.isna().to_numpy())
+    if bad.size:
+        raise ValueError(
+            f"{what}: row {bad[0]} has the time stamp {text.iloc[bad[0]]!r}; expected YYYYMMDDHHMM or "
+            f"YYYY-MM-DD HH:MM. Correct or remove the {bad.size} row(s) that cannot be read."
+        )
+    return pd.DatetimeIndex(parsed)
+
+
+def stamps_from_day_and_hour(year, day_of_year, hour) -> pd.DatetimeIndex:
+    """Time stamps from the columns year, day of year (1 = 1 January) and decimal hour (0..24)."""
+    start = pd.to_datetime(pd.Series(np.asarray(year, dtype=int)).astype(str) + "-01-01", format="%Y-%m-%d")
+    minutes = np.rint(np.asarray(hour, dtype=float) * 60.0)
+    days = np.asarray(day_of_year, dtype=float) - 1.0
+    return pd.DatetimeIndex(start) + pd.to_timedelta(days, unit="D") + pd.to_timedelta(minutes, unit="min")
+
+
+def check_step(stamps: pd.DatetimeIndex, what: str) -> pd.Timedelta:
+    """The step between stamps, after checking that there is exactly one.
+
+    Raises:
+        ValueError: fewer than two rows, a stamp twice, stamps out of order, unequal steps, or a step that is neither
+            30 nor 60 minutes. The message names the first row and its stamps.
+    """
+    if len(stamps) < 2:
+        raise ValueError(f"{what}: {len(stamps)} row(s); at least two are needed to infer the time step.")
+    duplicated = np.flatnonzero(stamps.duplicated())
+    if duplicated.size:
+        raise ValueError(
+            f"{what}: time stamp {stamps[duplicated[0]]} is there twice (again in row {duplicated[0]}; "
+            f"{duplicated.size} duplicate(s) in all). Remove the duplicates; if they fall on a change of "
+            "daylight saving time, convert the stamps to standard time."
+        )
+    steps = np.diff(stamps.to_numpy())
+    if (steps < np.timedelta64(0)).any():
+        row = int(np.flatnonzero(steps < np.timedelta64(0))[0]) + 1
+        raise ValueError(f"{what}: row {row} ({stamps[row]}) is earlier than the row before it. Sort the rows by time.")
+    step = pd.Timedelta(np.min(steps))
+    unequal = np.flatnonzero(steps != step.to_timedelta64())
+    if unequal.size:
+        row = int(unequal[0]) + 1
+        raise ValueError(
+            f"{what}: steps must be equal; row {row} comes {pd.Timedelta(steps[row - 1])} after {stamps[row - 1]}, "
+            f"other rows {step} ({unequal.size} unequal step(s)). Insert the missing rows with empty values."
+        )
+    if step not in ALLOWED_STEPS:
+        raise ValueError(
+            f"{what}: the time step is {step}; expected 30 or 60 minutes (daily to yearly files cannot drive it)."
+        )
+    return step
+
+
+def middle_of_interval(start: pd.DatetimeIndex, step: pd.Timedelta) -> tuple[np.ndarray, np.ndarray]:
+    """Day of year (whole) and decimal hour of the middle of each interval.
+
+    The half-hour that ends on 1 January 00:00 has its middle on 31 December 23:45: day 365 or 366, hour 23.75.
+    """
+    middle = start + step / 2
+    hour = middle.hour + middle.minute / 60.0 + middle.second / 3600.0
+    return middle.day_of_year.to_numpy(dtype=np.float64), np.asarray(hour, dtype=np.float64)
