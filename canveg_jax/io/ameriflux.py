@@ -61,7 +61,7 @@ def columns_of(base: str, names: Iterable[str]) -> list[SensorColumn]:
 
     Names follow `BASE[_PI][_F][_H_V_R | _H_V_A | _layer]` (horizontal, vertical with 1 = highest, replicate; A =
     mean of replicates). A name that does not match in full (`T_SONIC_SIGMA` for base `T_SONIC`; `_SD`, `_N`, `_QC`)
-    is another variable.
+    is another variable. Means (no position, layer mean, A) come before single sensors of the same height.
     """
     found = []
     for name in names:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
 
 import numpy as np
 
 CHANCE = 1e-3
-"""A pattern marks samples only if measured samples would show it by chance with a probability below this."""
+"""Share of the measured samples that may be marked because they show a pattern by chance."""
 
 
 def interpolated_samples(values, *, tolerance: float = 1e-9) -> np.ndarray:
@@ -25,7 +24,7 @@ def interpolated_samples(values, *, tolerance: float = 1e-9) -> np.ndarray:
 
     Files printed with few digits hold such patterns by chance. From the number of printed decimals and the
     distribution of first and second differences the probability `p` of one chance pattern is estimated, and only runs
-    of `k` patterns with `p**k < 1e-3` are marked (`k = 1` for fluxes printed with six digits or more).
+    of `k` patterns with `(k + 1) p**k <= 1e-3` are marked: `k = 1` for fluxes printed with six digits or more.
 
     Runs of exact zeros are never marked: zero is a natural value (a chamber that reads nothing, a dark sensor), and a
     line between two zeros cannot be told from it.
@@ -79,16 +78,26 @@ def _printed_resolution(x: np.ndarray) -> float:
 
 
 def _chance_of_zero(differences: np.ndarray, resolution: float) -> float:
-    """Probability that a difference of measured samples is 0: printed digit times density of differences near 0."""
+    """Probability that measured samples, printed at this resolution, differ by exactly zero.
+
+    Args:
+        differences: those that are not zero. The smallest (within `k` units of the last printed digit, `k` at least 1
+            and the lowest fifth) show how often one particular small value occurs.
+    """
     size = np.abs(differences[np.isfinite(differences)])
     if size.size == 0 or resolution == 0.0:
         return 0.0
-    width = max(float(np.quantile(size, 0.2)), 3.5 * resolution)
-    return min(resolution * float(np.mean(size <= width)) / (2.0 * width), 0.99)
+    k = max(1.0, np.rint(np.quantile(size, 0.2) / resolution))
+    each = float(np.mean(size <= (k + 0.5) * resolution)) / (2.0 * k)
+    return each / (1.0 + each)
 
 
 def _shortest_run(chance: float) -> int:
-    return 1 if chance <= CHANCE else math.ceil(math.log(CHANCE) / math.log(chance))
+    """Fewest patterns in a row that mark at most the share `CHANCE` of the measured samples."""
+    run = 1
+    while (run + 1) * chance**run > CHANCE:
+        run += 1
+    return run
 
 
 def _spans(flags: np.ndarray) -> list[tuple[int, int]]:
