@@ -117,8 +117,8 @@ def build_dataset(table: TowerTable, attributes: Mapping[str, Any], site: Site |
                 attrs["standard_name"] = FORCING_CF_NAMES[name]
             variables[name] = ("time", np.asarray(column.values, dtype=np.float64), attrs)
     if table.targets:
-        for name, info in TARGET_TABLE.items():
-            variables |= _target_variables(name, info, table.targets.get(name), len(table.start))
+        for name in TARGET_TABLE:
+            variables |= target_variables(name, table.targets.get(name), len(table.start))
     if table.precipitation is not None:
         attrs = {
             "units": "mm", "long_name": "precipitation, sum over the step", "source_column": table.precipitation.source,
@@ -141,7 +141,12 @@ def build_dataset(table: TowerTable, attributes: Mapping[str, Any], site: Site |
     return dataset
 
 
-def _target_variables(name: str, info: TargetInfo, target: Target | None, size: int) -> dict[str, Any]:
+def target_variables(name: str, target: Target | None, size: int) -> dict[str, Any]:
+    """Dataset variables of one observed flux: values, mask, and the standard deviation of its error if known.
+
+    Without a target (no such column) the values are missing and nothing is measured.
+    """
+    info = TARGET_TABLE[name]
     if target is None:
         target = Target(np.full(size, np.nan), np.zeros(size, dtype=bool), "none")
     attrs = {"units": info.unit, "long_name": info.long_name, "sign": info.sign, "source_column": target.source}

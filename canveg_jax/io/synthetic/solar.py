@@ -1,0 +1,50 @@
+"""Sun and clear sky for invented weather, in NumPy: independent of the equations that the canopy model uses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def sine_of_elevation(day_of_year, hour, latitude: float, longitude: float, utc_offset: float) -> np.ndarray:
+    """Sine of the solar elevation (no refraction), -1..1. Fourier series of Spencer (1971).
+
+    Args:
+        day_of_year, hour: `[time]`, local standard time. latitude, longitude: degrees, north and east positive.
+        utc_offset: hours east of UTC.
+    """
+    angle = 2.0 * np.pi * (np.asarray(day_of_year) - 1.0 + (np.asarray(hour) - utc_offset - 12.0) / 24.0) / 365.0
+    declination = (
+        0.006918 - 0.399912 * np.cos(angle) + 0.070257 * np.sin(angle) - 0.006758 * np.cos(2 * angle)
+        + 0.000907 * np.sin(2 * angle) - 0.002697 * np.cos(3 * angle) + 0.001480 * np.sin(3 * angle)
+    )  # fmt: skip
+    equation_of_time = 3.81972 * (
+        0.000075 + 0.001868 * np.cos(angle) - 0.032077 * np.sin(angle) - 0.014615 * np.cos(2 * angle)
+        - 0.040849 * np.sin(2 * angle)
+    )  # fmt: skip
+    solar_hour = hour + longitude / 15.0 - utc_offset + equation_of_time
+    phi = np.radians(latitude)
+    return np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.cos(
+        np.pi * (solar_hour - 12.0) / 12.0
+    )
+
+
+def clear_sky_shortwave(sine) -> np.ndarray:
+    """Global radiation under a clear sky, W m-2: `1098 s exp(-0.057 / s)` (Haurwitz 1945); 0 below the horizon."""
+    up = np.maximum(np.asarray(sine), 1e-6)
+    return np.where(np.asarray(sine) > 1e-6, 1098.0 * up * np.exp(-0.057 / up), 0.0)
+
+
+def cloud_transmission(cloud) -> np.ndarray:
+    """Share of clear-sky radiation that passes a cloud cover of 0..1: `1 - 0.75 c**3.4` (Kasten & Czeplak 1980)."""
+    return 1.0 - 0.75 * np.asarray(cloud) ** 3.4
+
+
+def sky_longwave(air_temperature, vapour_pressure, cloud) -> np.ndarray:
+    """Incoming long-wave radiation, W m-2: clear-sky emissivity `1.24 (e/T)**(1/7)` (Brutsaert 1975), raised by cloud.
+
+    Args:
+        air_temperature: degC. vapour_pressure: kPa. cloud: 0..1; adds 22 % of the emissivity under overcast, up to 1.
+    """
+    kelvin = np.asarray(air_temperature) + 273.15
+    clear = 1.24 * (10.0 * np.asarray(vapour_pressure) / kelvin) ** (1.0 / 7.0)
+    return np.minimum(clear * (1.0 + 0.22 * np.asarray(cloud) ** 2.75), 1.0) * 5.670374419e-8 * kelvin**4
