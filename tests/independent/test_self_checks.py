@@ -328,3 +328,26 @@ def test_worked_longwave():
     down, up = radiation.solve_transfer(matrix, 385.9815005, 0.98 * SIGMA * 304.15**4, emitted, emitted)
     np.testing.assert_allclose(down, (443.6650387, 442.5174112, 436.5916877, 420.9193313, 385.9815005), rtol=1e-9)
     np.testing.assert_allclose(up, (484.4149146, 466.8901937, 459.312863, 457.8744766, 460.7719569), rtol=1e-9)
+
+
+def test_worked_convection():
+    p = DEFAULTS | {"lleaf": 0.1}
+    turbulent = leaf.boundary_layer(300.15, 300.15, 8.0, 101.3, p)
+    assert turbulent == pytest.approx((16.072812, 14.50679, 19.685223), rel=1e-7)
+    p = DEFAULTS
+    still = leaf.boundary_layer(305.15, 300.15, 0.0, 101.3, p)[0]
+    grashof = 59332.939
+    assert still == pytest.approx(258.92437 * grashof**0.25 / ((grashof + 1) ** 0.25 - 1), rel=1e-7)
+    forced = leaf.boundary_layer(300.15, 300.15, 0.1, 101.3, p)[0]
+    assert forced == pytest.approx(128.01796, rel=1e-7)
+    both = leaf.boundary_layer(305.15, 300.15, 0.1, 101.3, p)[0]
+    assert both**-3 == pytest.approx(forced**-3 + still**-3, rel=1e-12)
+
+
+def test_kinetics_are_held_outside_their_range_and_the_humidity_has_a_floor():
+    hot, cold = (leaf.kinetics(np.array([t]), np.array([500.0]), DEFAULTS) for t in (345.0, 240.0))
+    for held, edge in ((hot, 330.0), (cold, 255.0)):
+        at_edge = leaf.kinetics(np.array([edge]), np.array([500.0]), DEFAULTS)
+        assert all(held[key] == at_edge[key] for key in held)
+    dry = leaf.photosynthesis(np.array([310.0]), np.array([900.0]), 5.0, 400.0, 40.0, 101.3, 1, 0.5, DEFAULTS)
+    assert dry["h"][0] == 0.005
