@@ -45,7 +45,9 @@ def jax2torch(
         BridgeError: a tensor cannot be handed over without changing its meaning.
         RuntimeError: double backward (`create_graph=True`), which is not supported.
     """
-    op = _Operation(fn, tuple(static_argnames), tuple(nondiff_argnames), name or getattr(fn, "__name__", "jax_function"))
+    op = _Operation(
+        fn, tuple(static_argnames), tuple(nondiff_argnames), name or getattr(fn, "__name__", "jax_function")
+    )
 
     @functools.wraps(fn, updated=())
     def bridged(*args: Any, **kwargs: Any) -> Any:
@@ -88,7 +90,9 @@ class _Operation:
         fixed = {k: kwargs.pop(k) for k in self.static if k in kwargs}
         leaves, tree = jax.tree.flatten((args, kwargs))
         if self.nondiff:
-            marked = jax.tree.flatten((args, {k: jax.tree.map(lambda _, k=k: k in self.nondiff, v) for k, v in kwargs.items()}))[0]
+            marked = jax.tree.flatten(
+                (args, {k: jax.tree.map(lambda _, k=k: k in self.nondiff, v) for k, v in kwargs.items()})
+            )[0]
             blocked = frozenset(i for i, m in enumerate(marked) if m is True)
         tensors, arrays, static, wanted = [], [], [tuple(sorted(fixed.items()))], []
         grad = torch.is_grad_enabled()
@@ -199,7 +203,11 @@ class _Bridge(torch.autograd.Function):
 
 def _movable(residual: Any) -> bool:
     dtype = getattr(residual, "dtype", None)
-    return isinstance(residual, jax.Array) and dtype != jax.dtypes.float0 and not jax.dtypes.issubdtype(dtype, jax.dtypes.extended)
+    return (
+        isinstance(residual, jax.Array)
+        and dtype != jax.dtypes.float0
+        and not jax.dtypes.issubdtype(dtype, jax.dtypes.extended)
+    )
 
 
 __all__ = ["BridgeError", "jax2torch"]

@@ -4,9 +4,9 @@ from .canopy import Canopy as Canopy
 from .canopy import Diagnostics as Diagnostics
 from .canopy import NotConvergedWarning as NotConvergedWarning
 from .canopy import Solution as Solution
-from .fixed_point import SolverOptions as SolverOptions
 from .dispersion import DispersionMatrix as DispersionMatrix
 from .dispersion import dispersion_matrix as dispersion_matrix
+from .fixed_point import SolverOptions as SolverOptions
 from .forcing import FORCING_TABLE as FORCING_TABLE
 from .forcing import Forcing as Forcing
 from .half_hour import Fluxes as Fluxes

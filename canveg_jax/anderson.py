@@ -21,11 +21,15 @@ class FixedPoint(NamedTuple):
 
 
 class _Carry(NamedTuple):
+    """`moved`: last change of `u`; `d_f`, `d_g` `[m, B, n]`: differences of the residual and of the mixed iterate."""
+
     k: Any
     u: Any
     f: Any
-    d_u: Any
+    moved: Any
     d_f: Any
+    d_g: Any
+    gram: Any
     best: Any
     best_residual: Any
     passes: Any
@@ -59,9 +63,10 @@ def solve(
         The iterate of smallest residual of each row (at which `step` was evaluated).
     """
     batch, size = start.shape
+    dtype = start.dtype
     rows = jnp.arange(depth)
-    zeros = jnp.zeros((depth, batch, size), start.dtype)
-    eps = jnp.finfo(start.dtype).eps
+    weight = scale * scale
+    tiny, eps = jnp.finfo(dtype).tiny, jnp.finfo(dtype).eps
 
     def cond(c: _Carry):
         return (c.k < max_passes) & ~jnp.all(c.done)
@@ -76,30 +81,33 @@ def solve(
         passes = jnp.where(c.done, c.passes, c.k + 1)
         done = c.done | (residual <= tolerance)
 
-        slot = (c.k - 1) % depth
-        d_f = jnp.where((c.k > 0), c.d_f.at[slot].set(f - c.f), c.d_f)
-        used = (rows < c.k).astype(start.dtype)
-        weighted = d_f * scale
-        gram = jnp.einsum("ibn,jbn->bij", weighted, weighted)
-        norm = jnp.sqrt(jnp.maximum(jnp.einsum("bii->bi", gram), jnp.finfo(start.dtype).tiny))
-        rhs = jnp.einsum("ibn,bn->bi", weighted, scale * f) / norm
-        system = gram / (norm[:, :, None] * norm[:, None, :])
-        keep = used[:, None] * used[None, :]
-        identity = jnp.eye(depth, dtype=start.dtype)
-        system = jnp.where(keep > 0, system, 0.0) + identity * (1.0 - used + 100 * eps)
-        gamma = _solve_spd(system, rhs * used) / norm * used
-        mixed = mixing * f - jnp.einsum("bi,ibn->bn", gamma, c.d_u + mixing * d_f)
+        # The differences of this pass replace the oldest; only their row of the Gram matrix is new.
+        slot = (c.k + depth - 1) % depth
+        used = rows < c.k
+        change = f - c.f
+        d_f = c.d_f.at[slot].set(change)
+        d_g = c.d_g.at[slot].set(c.moved + mixing * change)
+        row = jnp.sum(d_f * (weight * change), axis=-1).T
+        gram = c.gram.at[:, slot, :].set(row).at[:, :, slot].set(row)
+        projection = jnp.sum(d_f * (weight * f), axis=-1).T
+
+        norm = jnp.sqrt(jnp.maximum(jnp.einsum("bii->bi", gram), tiny))
+        system = jnp.where(used[:, None] & used, gram / (norm[:, :, None] * norm[:, None, :]), 0.0)
+        system = system + jnp.diag(jnp.where(used, 100.0 * eps, 1.0).astype(dtype))
+        gamma = jnp.where(used, _solve_spd(system, jnp.where(used, projection / norm, 0.0)) / norm, 0.0)
+        mixed = mixing * f
+        for i in range(depth):
+            mixed = mixed - gamma[:, i, None] * d_g[i]
         if max_change is not None:
             mixed = jnp.clip(mixed, -max_change, max_change)
-        mixed = jnp.where(jnp.isfinite(mixed), mixed, 0.0)
-        following = jnp.where(done[:, None], c.u, c.u + mixed)
-        d_u = c.d_u.at[c.k % depth].set(following - c.u)
-        return _Carry(c.k + 1, following, f, d_u, d_f, best, best_residual, passes, done)
+        moved = jnp.where(jnp.isfinite(mixed) & ~done[:, None], mixed, 0.0)
+        return _Carry(c.k + 1, c.u + moved, f, moved, d_f, d_g, gram, best, best_residual, passes, done)
 
-    infinite = jnp.full((batch,), jnp.inf, start.dtype)
+    zeros = jnp.zeros_like(start)
+    history = jnp.zeros((depth, batch, size), dtype)
     first = _Carry(
-        jnp.asarray(0), start, jnp.zeros_like(start), zeros, zeros, start, infinite,
-        jnp.zeros((batch,), jnp.int32), jnp.zeros((batch,), bool),
+        jnp.asarray(0), start, zeros, zeros, history, history, jnp.zeros((batch, depth, depth), dtype), start,
+        jnp.full((batch,), jnp.inf, dtype), jnp.zeros((batch,), jnp.int32), jnp.zeros((batch,), bool),
     )  # fmt: skip
     last = jax.lax.while_loop(cond, body, first)
     return FixedPoint(last.best, last.best_residual, last.passes, last.done)

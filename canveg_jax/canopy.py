@@ -21,7 +21,6 @@ from .parameters import Parameters
 from .site import Site
 from .stress import STRESSES
 
-
 CHUNK = 1024
 """Half-hours solved at once by `Canopy.solve`: bounds its memory and lets one compiled program serve any record."""
 
@@ -249,4 +248,3 @@ def _solver_rows(site: SiteArrays, n_layers: int, batched: bool) -> SiteArrays:
     """The site with only those rows of the dispersion matrix that feed back: the canopy and the layer above it."""
     rows = site.dispersion[:, : n_layers + 1] if batched else site.dispersion[: n_layers + 1]
     return eqx.tree_at(lambda s: s.dispersion, site, rows)
-

@@ -38,7 +38,9 @@ class DispersionMatrix(NamedTuple):
     source: str
 
 
-def generate(grid: Grid, particles: int, seed: int, longest: float = LONGEST_FLIGHT) -> tuple[np.ndarray, np.ndarray, float]:
+def generate(
+    grid: Grid, particles: int, seed: int, longest: float = LONGEST_FLIGHT
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Dispersion matrix of a grid from `particles` flights in all.
 
     `D_ij = A_ij/(width_i n) - A_topj/(width_top n)` with `A` the time that the `n` particles of layer `j` spend in bin `i`.
@@ -99,7 +101,9 @@ def read_dispersion_csv(path: str | Path, n_layers: int, n_air_layers: int) -> n
             f"{table.shape[0]} x {table.shape[1]}. Check n_layers and n_air_layers of the site."
         )
     if not np.isfinite(table).all():
-        raise ValueError(f"{path}: the dispersion matrix has {np.sum(~np.isfinite(table))} values that are not numbers.")
+        raise ValueError(
+            f"{path}: the dispersion matrix has {np.sum(~np.isfinite(table))} values that are not numbers."
+        )
     return table - table[-1]
 
 

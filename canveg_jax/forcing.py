@@ -33,7 +33,9 @@ FORCING_TABLE: dict[str, ForcingInfo] = {
     "soil_water_content": ForcingInfo("m3 m-3", "volumetric soil water content", 0, 0.8),
     "lai": ForcingInfo("m2 m-2", "one-sided leaf area index", 0, 12),
     "longwave_in": ForcingInfo("W m-2", "incoming long-wave; not a number = use the sky model", 50, 700, True),
-    "observed_canopy_height": ForcingInfo("m", "canopy height, read by the alfalfa soil respiration only", 0, 100, True),
+    "observed_canopy_height": ForcingInfo(
+        "m", "canopy height, read by the alfalfa soil respiration only", 0, 100, True
+    ),
 }
 
 
@@ -84,7 +86,9 @@ class Forcing(eqx.Module):
             if name not in dataset:
                 if info.optional:
                     continue
-                raise ValueError(f"forcing variable '{name}' [{info.unit}] ({info.meaning}) is missing from the dataset.")
+                raise ValueError(
+                    f"forcing variable '{name}' [{info.unit}] ({info.meaning}) is missing from the dataset."
+                )
             values = np.asarray(dataset[name].values, dtype=np.float64)
             check_range(name, values, info)
             columns[name] = values

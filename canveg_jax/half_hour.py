@@ -254,6 +254,7 @@ def one_pass(
         x.pressure,
         boundary.heat,
         vapour_conductance(gas.conductance * to_velocity, boundary.vapour, site.stomatal_sides),
+        steps=1,
     )
 
     # Soil.
@@ -285,9 +286,7 @@ def one_pass(
     heat, latent, net = layer_sum(energy.sensible_heat), layer_sum(energy.latent_heat), layer_sum(gas.net)
     canopy_h, canopy_le, assimilation = heat.sum(), latent.sum(), net.sum()
     leaf_respiration = layer_sum(rates.dark_respiration).sum()
-    respiring = soil_respiration.soil_temperature_at(
-        p.respiration_depth_fraction, soil.temperature, x.deep_temperature
-    )
+    respiring = soil_respiration.soil_temperature_at(p.respiration_depth_fraction, soil.temperature, x.deep_temperature)
     if scheme.soil_respiration == "alfalfa":
         respired = soil_respiration.alfalfa_respiration(
             assimilation + leaf_respiration, leaf_respiration, respiring, x.soil_water_content, x.observed_canopy_height

@@ -33,8 +33,8 @@ def leaf_boundary_layer(leaf_temperature, air_temperature, wind, pressure, p) ->
     scaling = 1e-6 * (101.3 / pressure) * (air_temperature / 273.16) ** 1.81
     reynolds = p.lleaf * wind / (p.nuvisc * scaling)
     grashof = GRAVITY * p.lleaf**3 / (1e-6 * p.nuvisc) ** 2 * (leaf_temperature - air_temperature) / air_temperature
-    forced = p.betfac * jnp.maximum(0.66 * reynolds**0.5, 0.036 * reynolds**0.8)
-    free = 0.5 * ((jnp.maximum(grashof, 0.0) + 1.0) ** 0.25 - 1.0)
+    forced = p.betfac * jnp.maximum(0.66 * jnp.sqrt(reynolds), 0.036 * reynolds**0.8)
+    free = 0.5 * (jnp.sqrt(jnp.sqrt(jnp.maximum(grashof, 0.0) + 1.0)) - 1.0)
     transfer = (forced**3 + free**3) ** (1.0 / 3.0)
 
     def resistance(diffusivity):

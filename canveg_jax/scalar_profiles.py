@@ -36,4 +36,3 @@ def scalar_profiles(
 def column_sources(layer_lai, sunlit, sun, shade):
     """Layer sources per ground area `dL [p y_sun + (1-p) y_shade]`, `[N]`."""
     return layer_lai * (sunlit * sun + (1.0 - sunlit) * shade)
-

@@ -60,9 +60,7 @@ def transfer(beam: Beam, beam_in, diffuse_in, reflect, transmit, ground_reflecta
     """
     n_layers = beam.at_top.shape[0]
     absorb = 1.0 - reflect - transmit
-    layers = two_stream.factor(
-        tau_d + (1.0 - tau_d) * transmit, (1.0 - tau_d) * reflect, ground_reflectance, n_layers
-    )
+    layers = two_stream.factor(tau_d + (1.0 - tau_d) * transmit, (1.0 - tau_d) * reflect, ground_reflectance, n_layers)
     intercepted = beam_in * beam.intercepted
     beam_ground = beam_in * beam.at_ground
     streams = two_stream.solve(

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 
 from .photosynthesis import Kinetics
 
-NEWTON_STEPS = 9
-"""Safeguarded steps from a quadratic start: error below 1e-13 umol m-2 s-1 for bprime >= 1e-3 (docs/numerics.md)."""
+CUBIC_STEPS = 8
+"""Safeguarded Newton steps on the cubic; 7 reach rounding (3e-14 umol m-2 s-1) for bprime >= 1e-3 and any light, CO2,
+humidity and boundary layer (tests/physics/test_stomata.py)."""
 SMOOTH_NEWTON_STEPS = 14
 CURVATURE = 0.98
 """Curvature of the smooth co-limitation option (Collatz et al. 1991)."""
@@ -58,13 +59,11 @@ def gas_exchange(
     light = (rates.j, 4.0, 8.0 * rates.gamma)
     if smooth:
         start = jnp.minimum(_quadratic_start(rubisco, rates, supply), _quadratic_start(light, rates, supply))
-        net = _solve(_smooth_capacity, (rubisco, light), start, rates, supply, SMOOTH_NEWTON_STEPS)
+        root = _bracketed_newton(_smooth_capacity, (rubisco, light), start, rates, supply)
+        net = _implicit_step(_smooth_capacity, (rubisco, light), root, rates, supply)
     else:
-        a, b = jnp.stack([rates.vm, rates.j]), jnp.stack([rates.kco, 8.0 * rates.gamma])
-        e = jnp.asarray([1.0, 4.0], a.dtype).reshape((2,) + (1,) * (a.ndim - 1))
-        start = _quadratic_start((a, e, b), rates, supply)
-        both = _solve(_capacity, (a, e, b), start, rates, supply, NEWTON_STEPS)
-        net = jnp.minimum(both[0], both[1])
+        limited = (_implicit_step(_capacity, x, _cubic_root(x, rates, supply), rates, supply) for x in (rubisco, light))
+        net = jnp.minimum(*limited)
     cs = ca - net / boundary_conductance
     conductance = intercept + slope * humidity * jnp.maximum(net, 0.0) / cs
     return LeafGasExchange(net, conductance, cs - 1.6 * net / conductance, cs)
@@ -92,26 +91,68 @@ def _residual(a, capacity: Callable, limits, rates: Kinetics, s: _Supply):
     return jax.jvp(f, (a,), (jnp.ones_like(a),))
 
 
-def _solve(capacity: Callable, limits, start, rates: Kinetics, supply: _Supply, steps: int):
-    """Safeguarded Newton on frozen inputs, then one differentiable step: value unchanged, derivative exact."""
-    frozen_limits, frozen_rates, frozen = jax.lax.stop_gradient((limits, rates, supply))
-    margin = 1e-9 if start.dtype == jnp.float64 else 1e-5
-    at_ca = (frozen.ca - frozen_rates.gamma) * capacity(frozen.ca, frozen_limits) - frozen_rates.dark_respiration
-    low = jnp.minimum(at_ca, 0.0)
-    high = jnp.maximum(jnp.minimum(at_ca, frozen.g * frozen.ca * (1.0 - margin)), 0.0)
+def _implicit_step(capacity: Callable, limits, root, rates: Kinetics, supply: _Supply):
+    """One Newton step on the leaf equations: polishes the value to rounding and carries the exact derivative."""
+    root = jax.lax.stop_gradient(root)
+    f, slope = _residual(root, capacity, limits, rates, supply)
+    return root - f / jax.lax.stop_gradient(slope)
+
+
+def _bracket(at_ca, s: _Supply):
+    """Where the root lies: between 0 and the rate at the CO2 of the air, below what the boundary layer supplies."""
+    margin = 1e-9 if at_ca.dtype == jnp.float64 else 1e-5
+    return jnp.minimum(at_ca, 0.0), jnp.maximum(jnp.minimum(at_ca, s.g * s.ca * (1.0 - margin)), 0.0)
+
+
+def _rate_at(ci, capacity: Callable, limits, rates: Kinetics):
+    return (ci - rates.gamma) * capacity(ci, limits) - rates.dark_respiration
+
+
+def _newton_or_midpoint(a, f, slope, low, high):
+    """The next point of a decreasing `f`, inside a bracket that its sign shrinks; returns point, low, high."""
+    low, high = jnp.where(f > 0, a, low), jnp.where(f > 0, high, a)
+    newton = a - f / slope
+    return jnp.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high)), low, high
+
+
+def _bracketed_newton(capacity: Callable, limits, start, rates: Kinetics, supply: _Supply):
+    limits, rates, supply = jax.lax.stop_gradient((limits, rates, supply))
+    low, high = _bracket(_rate_at(supply.ca, capacity, limits, rates), supply)
 
     def step(_, carry):
         a, low, high = carry
-        f, slope = _residual(a, capacity, frozen_limits, frozen_rates, frozen)
-        low, high = jnp.where(f > 0, a, low), jnp.where(f > 0, high, a)
-        newton = a - f / slope
-        inside = (newton >= low) & (newton <= high)
-        return jnp.where(inside, newton, 0.5 * (low + high)), low, high
+        return _newton_or_midpoint(a, *_residual(a, capacity, limits, rates, supply), low, high)
 
-    start = jnp.clip(start, low, high)
-    a = jax.lax.stop_gradient(jax.lax.fori_loop(0, steps, step, (start, low, high))[0])
-    f, slope = _residual(a, capacity, limits, rates, supply)
-    return a - f / jax.lax.stop_gradient(slope)
+    return jax.lax.fori_loop(0, SMOOTH_NEWTON_STEPS, step, (jnp.clip(start, low, high), low, high))[0]
+
+
+def _cubic_root(limit, rates: Kinetics, supply: _Supply):
+    """Root of the leaf equations with one limit, up to the rounding of a cubic.
+
+    With `c_s = c_a - A/g` and, for `A > 0`, `D = b c_s + kappa A`, `c_i = N/D`, `N = c_s (D - A)`, the equation
+    `(A + R_d)(e N + B D) - a (N - gamma D) = 0` is a cubic in `A`, negative below its only root in the bracket. For
+    `A <= 0` the equation is quadratic and the start is its root.
+    """
+    (a, e, b), rates, s = jax.lax.stop_gradient((limit, rates, supply))
+    gamma, dark = rates.gamma, rates.dark_respiration
+    resistance = 1.0 / s.g
+    d0, d1 = s.intercept * s.ca, s.kappa - s.intercept * resistance
+    n0, n1, n2 = s.ca * d0, s.ca * (d1 - 1.0) - resistance * d0, -resistance * (d1 - 1.0)
+    q0, q1, q2 = e * n0 + b * d0, e * n1 + b * d1, e * n2
+    p0 = dark * q0 - a * (n0 - gamma * d0)
+    p1 = q0 + dark * q1 - a * (n1 - gamma * d1)
+    p2 = q1 + dark * q2 - a * n2
+    p3 = q2
+
+    start = _quadratic_start((a, e, b), rates, s)
+    at_ca = _rate_at(s.ca, _capacity, (a, e, b), rates)
+    _, high = _bracket(at_ca, s)
+    x, low = jnp.clip(start, 0.0, high), jnp.zeros_like(high)
+    for _ in range(CUBIC_STEPS):
+        value = ((p3 * x + p2) * x + p1) * x + p0
+        slope = (3.0 * p3 * x + 2.0 * p2) * x + p1
+        x, low, high = _newton_or_midpoint(x, -value, -slope, low, high)
+    return jnp.where(at_ca > 0, x, start)
 
 
 def _quadratic_start(limit, rates: Kinetics, s: _Supply):

@@ -1,11 +1,12 @@
 """Derivatives of LE, H and NEE to every tunable parameter, every forcing variable and the stress factor against central
 differences of the converged model."""
 
-import canveg_jax as cv
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import canveg_jax as cv
 from canveg_jax.io import read_tower
 from canveg_jax.io.synthetic import SYNTHETIC_SITES, synthetic_weather
 

@@ -51,9 +51,9 @@ class Column:
         self.sides = SIDES[site["stomata"]]
         self._shortwave()
         self.wind = leaf.wind_profile(forcing["wind_speed"], site["canopy_height"], site["measurement_height"], n, p)
-        self.k_over_l = soil.conductivity(
-            forcing["soil_water_content"], self.t_ref, self.pressure, p
-        ) / site.get("soil_depth", 0.15)
+        self.k_over_l = soil.conductivity(forcing["soil_water_content"], self.t_ref, self.pressure, p) / site.get(
+            "soil_depth", 0.15
+        )
         self.r_surface = soil.vapour_resistance(forcing["soil_water_content"], p)
 
     def _shortwave(self) -> None:
