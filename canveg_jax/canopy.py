@@ -7,15 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .dispersion import dispersion_matrix
-from .fixed_point import Axes, SolverOptions, solve_state, unpack
+from .fixed_point import Axes, SolverOptions, solve_canopy
 from .forcing import Forcing
-from .half_hour import Fluxes, Profiles, Scheme, SiteArrays, one_pass, prepare
+from .half_hour import Fluxes, Profiles, Scheme, SiteArrays, prepare
 from .leaf_angle import leaf_angle_weights
 from .parameters import Parameters
 from .site import Site
@@ -169,15 +168,7 @@ class Canopy:
             forcing, parameters, site, factor
         )
         static = (self.scheme, _Static(axes), self.options)
-        solver_site = _solver_rows(site, self.scheme.n_layers, len(self.sites) > 1)
-        point = solve_state(static, prepared, parameters, solver_site)
-
-        def outputs(vector, x, p, s):
-            return one_pass(unpack(vector, self.scheme.n_layers), x, p, s, self.scheme)[1:]
-
-        fluxes, profiles = jax.vmap(outputs, in_axes=(0, 0, axes.parameters, axes.site))(
-            point.value, prepared, parameters, site
-        )
+        fluxes, profiles, point = solve_canopy(static, prepared, parameters, site)
         physical = jnp.all(jnp.isfinite(profiles.air_temperature), axis=1) & jnp.all(
             profiles.vapour_pressure > 0, axis=1
         )
@@ -242,9 +233,3 @@ def _site_arrays(site: Site) -> SiteArrays:
         leaf_angle_weights=leaf_angle_weights(site.leaf_angle),
         dispersion=np.asarray(dispersion_matrix(site).matrix, dtype=np.float64),
     )
-
-
-def _solver_rows(site: SiteArrays, n_layers: int, batched: bool) -> SiteArrays:
-    """The site with only those rows of the dispersion matrix that feed back: the canopy and the layer above it."""
-    rows = site.dispersion[:, : n_layers + 1] if batched else site.dispersion[: n_layers + 1]
-    return eqx.tree_at(lambda s: s.dispersion, site, rows)

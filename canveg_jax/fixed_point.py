@@ -1,25 +1,39 @@
 """The converged state of a batch of half-hours, with its exact implicit derivative.
 
-Forward: Anderson-accelerated passes until each half-hour's residual is small. Backward (`jax.custom_vjp`): with
-`u = F(u, x)` and a cotangent `w` of `u`, solve `v = w + (dF/du)^T v` per half-hour over the whole state, matrix-free and
-accelerated the same way, and pull `v` back through `dF/dx`. Memory does not grow with the number of passes.
+Forward: Anderson-accelerated passes until each half-hour's residual is small, and one more for the outputs. Backward
+(`jax.custom_vjp`): with `u = F(u, x)`, outputs `y(u, x)` and `w = (dy/du)^T g`, solve `v = w + (dF/du)^T v` per half-hour over
+the whole state, accelerated the same way, and pull `v` and `g` back through `F` and `y` once. The leaves, where most of a
+pass is spent, enter the adjoint passes by their tangent. Memory does not grow with the number of passes.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from . import anderson
-from .half_hour import Prepared, Scheme, SiteArrays, State, initial_state, one_pass
+from .half_hour import (
+    Fluxes,
+    Prepared,
+    Profiles,
+    Scheme,
+    SiteArrays,
+    State,
+    initial_state,
+    leaf_drivers,
+    one_pass,
+)
+from .leaf_exchange import linearised, tangent_response
 from .parameters import Parameters
 
 
 class SolverOptions(NamedTuple):
     """When to stop. `tolerance` is in W m-2 (see `residual_scale`); `None` chooses 1e-3 in float64, 0.05 in float32.
 
-    `adjoint_tolerance` is relative to the cotangent; `None` chooses 1e-9 in float64, 1e-5 in float32.
+    `adjoint_tolerance` is relative to the cotangent; `None` chooses 1e-6 in float64, 1e-5 in float32.
     """
 
     tolerance: float | None = None
@@ -81,38 +95,91 @@ def _largest_change(n_layers: int, dtype):
     return _per_component(n_layers, 15.0, 1500.0, 200.0, 20.0, 30.0, dtype)
 
 
-def _step(vector, x: Prepared, p: Parameters, site: SiteArrays, scheme: Scheme):
-    following, _, _ = one_pass(unpack(vector, scheme.n_layers), x, p, site, scheme)
-    return pack(following)
+class Point(NamedTuple):
+    """A solved batch: fluxes, profiles, and how the solver fared."""
+
+    fluxes: Fluxes
+    profiles: Profiles
+    point: anderson.FixedPoint
 
 
-def _batched_step(scheme: Scheme, axes: Axes):
-    return jax.vmap(partial(_step, scheme=scheme), in_axes=(0, 0, axes.parameters, axes.site))
+class _Batch(NamedTuple):
+    """What the passes read besides the unknowns."""
+
+    x: Prepared
+    p: Parameters
+    site: SiteArrays
 
 
-def _solve(static, x: Prepared, p: Parameters, site: SiteArrays) -> anderson.FixedPoint:
+def _over_batch(function: Callable, axes: Axes) -> Callable:
+    """`function(vector, x, p, site, *more)` of one half-hour, for a batch."""
+
+    def batched(vector, batch: _Batch, *more):
+        in_axes = (0, 0, axes.parameters, axes.site, *(0 for _ in more))
+        return jax.vmap(function, in_axes=in_axes)(vector, *batch, *more)
+
+    return batched
+
+
+def _take(axes: Axes) -> Callable:
+    def take(batch: _Batch, rows):
+        def pick(axis, leaf):
+            return leaf if axis is None else leaf[rows]
+
+        none = lambda a: a is None  # noqa: E731
+        return _Batch(
+            jax.tree.map(lambda leaf: leaf[rows], batch.x),
+            jax.tree.map(pick, axes.parameters, batch.p, is_leaf=none),
+            jax.tree.map(pick, axes.site, batch.site, is_leaf=none),
+        )
+
+    return take
+
+
+def _feedback_rows(site: SiteArrays, scheme: Scheme) -> SiteArrays:
+    """The site with only those rows of the dispersion matrix that feed back: the canopy and the layer above it."""
+    return eqx.tree_at(lambda s: s.dispersion, site, site.dispersion[..., : scheme.n_layers + 1, :])
+
+
+def _solve(static, batch: _Batch) -> anderson.FixedPoint:
     scheme, axes, options = static
-    dtype = x.air_temperature.dtype
+    n = scheme.n_layers
+    dtype = batch.x.air_temperature.dtype
     tolerance = options.tolerance
     if tolerance is None:
         tolerance = 1e-3 if dtype == jnp.float64 else 0.05
-    step = _batched_step(scheme, axes)
-    start = jax.vmap(lambda x: pack(initial_state(x)))(x)
+
+    def step(vector, x, p, site):
+        return pack(one_pass(unpack(vector, n), x, p, site, scheme)[0])
+
     return anderson.solve(
-        lambda u: step(u, x, p, site),
-        start,
-        residual_scale(scheme.n_layers, dtype),
-        _mixing(scheme.n_layers, dtype),
+        _over_batch(step, axes),
+        batch._replace(site=_feedback_rows(batch.site, scheme)),
+        jax.vmap(lambda x: pack(initial_state(x)))(batch.x),
+        residual_scale(n, dtype),
+        _mixing(n, dtype),
         tolerance=tolerance,
         max_passes=options.max_passes,
         depth=options.depth,
-        max_change=_largest_change(scheme.n_layers, dtype),
+        max_change=_largest_change(n, dtype),
+        take=_take(axes),
     )
 
 
+def _full_pass(static) -> Callable:
+    """One pass of a batch: `(next state, fluxes, profiles)`, differentiable in everything."""
+    scheme, axes, _ = static
+
+    def run(vector, x, p, site):
+        following, fluxes, profiles = one_pass(unpack(vector, scheme.n_layers), x, p, site, scheme)
+        return pack(following), fluxes, profiles
+
+    return _over_batch(run, axes)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def solve_state(static, x: Prepared, p: Parameters, site: SiteArrays) -> anderson.FixedPoint:
-    """Converged state of a batch.
+def solve_canopy(static, x: Prepared, p: Parameters, site: SiteArrays) -> Point:
+    """Converged half-hours of a batch.
 
     Args:
         static: `(Scheme, Axes, SolverOptions)`, hashable.
@@ -120,40 +187,61 @@ def solve_state(static, x: Prepared, p: Parameters, site: SiteArrays) -> anderso
         p, site: parameters and site arrays, with a leading axis where `Axes` says so.
 
     Returns:
-        `FixedPoint`; only `value` is differentiable.
+        `Point`; its fluxes and profiles are differentiable.
     """
-    return _solve(static, x, p, site)
+    batch = _Batch(x, p, site)
+    point = _solve(static, batch)
+    _, fluxes, profiles = _full_pass(static)(point.value, batch)
+    return Point(fluxes, profiles, point)
 
 
 def _forward(static, x, p, site):
-    solution = _solve(static, x, p, site)
-    return solution, (solution.value, x, p, site)
+    solved = solve_canopy(static, x, p, site)
+    return solved, (solved.point.value, _Batch(x, p, site))
 
 
-def _backward(static, saved, cotangent):
+def _backward(static, saved, cotangent: Point):
+    """`v = w + (dF/du)^T v` on the tangent of the leaves, then one exact pullback of `v` and the cotangents together."""
     scheme, axes, options = static
-    u, x, p, site = saved
-    w = cotangent.value
+    n = scheme.n_layers
+    u, batch = saved
     dtype = u.dtype
+    direct = (cotangent.fluxes, cotangent.profiles)
+
+    def tangent(vector, x, p, site):
+        at = leaf_drivers(unpack(vector, n), x, p)[0]
+        return linearised(at, x, p, site.stomatal_sides, scheme.smooth_colimitation)
+
+    def linear_pass(vector, x, p, site, leaves):
+        respond = partial(tangent_response, leaves)
+        following, fluxes, profiles = one_pass(unpack(vector, n), x, p, site, scheme, respond)
+        return pack(following), fluxes, profiles
+
+    leaves = _over_batch(tangent, axes)(u, batch)
+    linear = _over_batch(linear_pass, axes)
+    w = jax.vjp(lambda u: linear(u, batch, leaves)[1:], u)[1](direct)[0]
+    feedback = batch._replace(site=_feedback_rows(batch.site, scheme))
+    _, transpose = jax.vjp(lambda u: linear(u, feedback, leaves)[0], u)
+
     tolerance = options.adjoint_tolerance
     if tolerance is None:
-        tolerance = 1e-9 if dtype == jnp.float64 else 1e-5
-    step = _batched_step(scheme, axes)
-    _, transpose = jax.vjp(step, u, x, p, site)
-    dual = 1.0 / residual_scale(scheme.n_layers, dtype)
+        tolerance = 1e-6 if dtype == jnp.float64 else 1e-5
+    dual = 1.0 / residual_scale(n, dtype)
     size = jnp.max(jnp.abs(w * dual), axis=-1, keepdims=True)
     size = jnp.where(size > 0, size, 1.0)
     unit = w / size
     adjoint = anderson.solve(
-        lambda v: unit + transpose(v)[0],
+        lambda v, transpose: unit + transpose(v)[0],
+        transpose,
         unit,
         dual,
-        _mixing(scheme.n_layers, dtype),
+        _mixing(n, dtype),
         tolerance=tolerance,
         max_passes=options.adjoint_max_passes,
         depth=options.adjoint_depth,
     )
-    return transpose(adjoint.value * size)[1:]
+    _, pull = jax.vjp(lambda batch: _full_pass(static)(u, batch), batch)
+    return tuple(pull((adjoint.value * size, *direct))[0])
 
 
-solve_state.defvjp(_forward, _backward)
+solve_canopy.defvjp(_forward, _backward)

@@ -4,6 +4,8 @@
 solution is the state that `one_pass` maps to itself. Both are written for ONE half-hour and batched with `vmap`.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,21 +14,21 @@ import jax.numpy as jnp
 from . import leaf_angle, longwave, shortwave, sky, soil_respiration, two_stream
 from .constants import PAR_PER_JOULE, ZERO_CELSIUS
 from .forcing import Forcing
-from .leaf_boundary_layer import leaf_boundary_layer
-from .leaf_energy import leaf_energy_balance, vapour_conductance
+from .leaf_exchange import LeafDrivers, LeafExchange, leaf_exchange
 from .parameters import Parameters
-from .photosynthesis import kinetics
 from .scalar_profiles import column_sources, scalar_profiles
 from .soil_properties import surface_vapour_resistance, thermal_conductivity
 from .soil_surface import SoilInputs, soil_surface_balance
 from .stability import dispersion_factor, stability_parameter
-from .stomata import gas_exchange
 from .sun import sine_of_solar_elevation
-from .thermodynamics import air_density, molar_air_density, molar_conversion, saturation_vapour_pressure
+from .thermodynamics import air_density, molar_air_density
 from .wind import DISPLACEMENT_RATIO, wind_profile
 
 LOWEST_CO2 = 50.0
 """umol mol-1; guard of wild iterates, never reached by a solution."""
+
+
+LeafResponse = Callable[[LeafDrivers], LeafExchange]
 
 
 class Scheme(NamedTuple):
@@ -216,46 +218,39 @@ def initial_state(x: Prepared) -> State:
     return State(zero, zero, zero, jnp.zeros_like(x.absorbed_par), jnp.zeros_like(x.air_temperature))
 
 
-def one_pass(
-    state: State, x: Prepared, p: Parameters, site: SiteArrays, scheme: Scheme
-) -> tuple[State, Fluxes, Profiles]:
-    """Radiation from the state's temperatures, then leaves, soil, air; returns the next state and the pass's fluxes."""
-    n = scheme.n_layers
-    air = x.air_temperature + state.air_temperature
-    vapour = x.vapour_pressure + state.vapour_pressure
-    co2 = jnp.maximum(x.co2 + state.co2, LOWEST_CO2)
+def leaf_drivers(state: State, x: Prepared, p: Parameters) -> tuple[LeafDrivers, longwave.LongwaveField]:
+    """What a state means for the leaves, and its long-wave field."""
     leaf = x.air_temperature + state.leaf_temperature
     surface = x.air_temperature + state.surface_temperature
-
     field = longwave.transfer(
         x.longwave_layers, p.ep, p.epsoil, x.tau_d, x.sunlit, x.longwave_in, leaf[0], leaf[1], surface
     )
+    drivers = LeafDrivers(
+        leaf_temperature=leaf,
+        air_temperature=x.air_temperature + state.air_temperature,
+        vapour_pressure=x.vapour_pressure + state.vapour_pressure,
+        co2=jnp.maximum(x.co2 + state.co2, LOWEST_CO2),
+        incident=field.incident,
+    )
+    return drivers, field
 
-    # Leaves: boundary layer -> photosynthesis and stomata -> energy balance.
-    boundary = leaf_boundary_layer(leaf, air, x.wind, x.pressure, p)
-    to_velocity = leaf * molar_conversion(x.pressure)
-    rates = kinetics(leaf, x.absorbed_par, p)
-    humidity = jnp.clip(vapour / saturation_vapour_pressure(leaf), 0.01, 1.0) * x.stress
-    gas = gas_exchange(
-        rates,
-        co2,
-        site.stomatal_sides / (boundary.co2 * to_velocity),
-        humidity,
-        p.kball,
-        p.bprime,
-        scheme.smooth_colimitation,
-    )
-    energy = leaf_energy_balance(
-        leaf,
-        x.absorbed_shortwave + p.ep * x.chi * field.incident,
-        p.ep * x.chi,
-        air,
-        vapour,
-        x.pressure,
-        boundary.heat,
-        vapour_conductance(gas.conductance * to_velocity, boundary.vapour, site.stomatal_sides),
-        steps=1,
-    )
+
+def one_pass(
+    state: State, x: Prepared, p: Parameters, site: SiteArrays, scheme: Scheme, respond: LeafResponse | None = None
+) -> tuple[State, Fluxes, Profiles]:
+    """Radiation from the state's temperatures, then leaves, soil, air; returns the next state and the pass's fluxes.
+
+    `respond` replaces the leaves' response to their drivers (the adjoint puts its tangent there).
+    """
+    n = scheme.n_layers
+    if respond is None:
+        respond = partial(
+            leaf_exchange, x=x, p=p, sides=site.stomatal_sides, smooth_colimitation=scheme.smooth_colimitation
+        )
+    drivers, field = leaf_drivers(state, x, p)
+    _, air, vapour, _, _ = drivers
+    surface = x.air_temperature + state.surface_temperature
+    leaves = respond(drivers)
 
     # Soil.
     level = min(1, n - 1)
@@ -283,9 +278,9 @@ def one_pass(
     def layer_sum(y):
         return column_sources(x.layer_lai, x.sunlit, y[0], y[1])
 
-    heat, latent, net = layer_sum(energy.sensible_heat), layer_sum(energy.latent_heat), layer_sum(gas.net)
+    heat, latent, net = layer_sum(leaves.sensible_heat), layer_sum(leaves.latent_heat), layer_sum(leaves.net)
     canopy_h, canopy_le, assimilation = heat.sum(), latent.sum(), net.sum()
-    leaf_respiration = layer_sum(rates.dark_respiration).sum()
+    leaf_respiration = layer_sum(leaves.dark_respiration).sum()
     respiring = soil_respiration.soil_temperature_at(p.respiration_depth_fraction, soil.temperature, x.deep_temperature)
     if scheme.soil_respiration == "alfalfa":
         respired = soil_respiration.alfalfa_respiration(
@@ -332,8 +327,8 @@ def one_pass(
         soil_LE=soil.latent_heat,
         soil_H=soil.sensible_heat,
         soil_surface_temperature=soil.temperature,
-        canopy_temperature=jnp.mean(x.sunlit * energy.temperature[0] + (1.0 - x.sunlit) * energy.temperature[1]),
-        canopy_conductance=layer_sum(gas.conductance).sum(),
+        canopy_temperature=jnp.mean(x.sunlit * leaves.temperature[0] + (1.0 - x.sunlit) * leaves.temperature[1]),
+        canopy_conductance=layer_sum(leaves.conductance).sum(),
         shortwave_out=x.shortwave_out,
         longwave_out=longwave_out,
         longwave_in=x.longwave_in,
@@ -343,11 +338,11 @@ def one_pass(
         air_temperature=x.air_temperature + deviation.temperature,
         vapour_pressure=x.vapour_pressure + deviation.vapour_pressure,
         co2=x.co2 + deviation.co2,
-        leaf_temperature=energy.temperature,
-        net_assimilation=gas.net,
-        stomatal_conductance=gas.conductance,
-        latent_heat=energy.latent_heat,
-        sensible_heat=energy.sensible_heat,
+        leaf_temperature=leaves.temperature,
+        net_assimilation=leaves.net,
+        stomatal_conductance=leaves.conductance,
+        latent_heat=leaves.latent_heat,
+        sensible_heat=leaves.sensible_heat,
         absorbed_par=x.absorbed_par,
         sunlit=x.sunlit,
         wind=x.wind,
@@ -356,7 +351,7 @@ def one_pass(
         air_temperature=deviation.temperature[:n],
         vapour_pressure=deviation.vapour_pressure[:n],
         co2=deviation.co2[:n],
-        leaf_temperature=energy.temperature - x.air_temperature,
+        leaf_temperature=leaves.temperature - x.air_temperature,
         surface_temperature=soil.temperature - x.air_temperature,
     )
     return following, fluxes, profiles
