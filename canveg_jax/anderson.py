@@ -13,6 +13,9 @@ import jax.numpy as jnp
 COMPACTION = 8
 """The solver goes on with the unconverged rows alone once at most one in this many is left."""
 
+SMALLEST_BATCH = 256
+"""Smaller batches are not compacted: it would save less than the second copy of the loop costs to compile."""
+
 
 class FixedPoint(NamedTuple):
     """Result of `solve`: `value` `[B, n]`; per problem `residual` (scaled), `passes` used and `converged`."""
@@ -65,7 +68,7 @@ def solve(
         depth: number of differences kept.
         max_change: `[n]` or None; largest change of a component in one pass.
         take: `take(data, rows)`, the data of some rows. With it, the last rows to converge leave the batch: once at most
-            one in `COMPACTION` is left, the passes go on with these alone.
+            one in `COMPACTION` is left, the passes go on with these alone (batches of `SMALLEST_BATCH` or more).
 
     Returns:
         The iterate of smallest residual of each row (at which `step` was evaluated).
@@ -120,7 +123,7 @@ def solve(
         jnp.full((batch,), jnp.inf, dtype), jnp.zeros((batch,), jnp.int32), jnp.zeros((batch,), bool),
     )  # fmt: skip
     few = batch // COMPACTION
-    if take is None or few == 0:
+    if take is None or batch < SMALLEST_BATCH:
         last = run(first, data, 0)
         return FixedPoint(last.best, last.best_residual, last.passes, last.done)
     most = run(first, data, few)
