@@ -204,7 +204,7 @@ def find_jumps(
     last = f_high - f_low
     jumped = usable & (np.abs(last) > np.maximum(1e-3 * np.abs(first), 1e-4 * unit))
     jumps = [
-        Jump(int(seg[i]), segments.kinds[seg[i]], str(out[i]), float(low[i]), float(high[i] - low[i]), float(last[i]), float(first[i]))
+        Jump(seg[i], segments.kinds[seg[i]], out[i], low[i], high[i] - low[i], last[i], first[i])
         for i in np.flatnonzero(jumped)
-    ]  # fmt: skip
+    ]
     return jumps, len(seg), lost + int((~usable).sum())
