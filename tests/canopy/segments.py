@@ -13,7 +13,7 @@ Conditions = dict[str, np.ndarray]
 KINDS = ("anywhere", "dawn", "neutral", "free convection", "light saturation", "freezing")
 TUNED = ("leaf_clumping_factor", "par_reflect", "par_trans", "par_soil_refl", "nir_soil_refl", "ep", "epsoil", "vcopt",
          "jmopt", "toptvc", "toptjm", "kball", "bprime", "qalpha", "lleaf", "q10a", "q10b", "q10c", "betfac",
-         "wind_extinction", "porosity", "soil_roughness", "stability_unstable", "stability_stable")  # fmt: skip
+         "wind_extinction", "porosity", "soil_roughness", "stability_unstable")  # fmt: skip
 N_SITES = 3
 
 UNITS = {
@@ -25,7 +25,7 @@ UNITS = {
 
 
 def saturation(celsius):
-    """Saturation vapour pressure, kPa (Magnus); only sets the range of the humidity that is drawn."""
+    """Saturation vapour pressure, kPa (Magnus): humidity is drawn relative to it, so that no point is far above."""
     return 0.6108 * np.exp(17.27 * celsius / (celsius + 237.3))
 
 
@@ -36,7 +36,7 @@ def _draw(rng: np.random.Generator) -> dict[str, float]:
         "hour": rng.uniform(0.5, 23.5),
         "air_temperature": temperature,
         "shortwave_in": max(0.0, rng.uniform(-300, 1050)),
-        "vapour_pressure": rng.uniform(0.1, 1.02) * saturation(temperature),
+        "relative_humidity": rng.uniform(0.1, 1.02),
         "wind_speed": wind,
         "co2": rng.uniform(340, 480),
         "pressure": rng.uniform(78, 103),
@@ -86,8 +86,7 @@ def _ends(kind: str, rng: np.random.Generator) -> tuple[dict[str, float], dict[s
     elif kind == "freezing":
         between("air_temperature", rng.uniform(-12, -3), rng.uniform(3, 12))
         between("soil_temperature", rng.uniform(-8, -1), rng.uniform(1, 8))
-        for end in (a, b):
-            end["vapour_pressure"] = rng.uniform(0.4, 1.0) * saturation(end["air_temperature"])
+        between("relative_humidity", *rng.uniform(0.4, 1.0, 2))
     return a, b, day
 
 
@@ -101,7 +100,10 @@ class Segments(NamedTuple):
     def at(self, segment: np.ndarray, t: np.ndarray) -> Conditions:
         """Conditions at `t` in 0..1 along the segments of the given numbers."""
         a, b = self.start, self.end
-        return {name: a[name][segment] + t * (b[name] - a[name])[segment] for name in a}
+        point = {name: a[name][segment] + t * (b[name] - a[name])[segment] for name in a}
+        if "relative_humidity" in point:
+            point["vapour_pressure"] = point.pop("relative_humidity") * saturation(point["air_temperature"])
+        return point
 
 
 def random_segments(n: int, seed: int) -> Segments:

@@ -74,7 +74,7 @@ def weather(canopy: cv.Canopy, seed: int, month: int) -> cv.Forcing:
     return cv.Forcing(site=np.repeat(np.arange(N_SITES), 48 * DAYS), **columns)
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(situations())
 def test_energy_closes_to_the_tolerance(canopies, situation):
     seed, month, parameters = situation
@@ -89,7 +89,7 @@ def test_energy_closes_to_the_tolerance(canopies, situation):
         assert np.median(error) <= max(1e-9, 2 * np.median(solution.diagnostics.residual))
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(situations())
 def test_shortwave_is_reflected_or_absorbed(canopies, situation):
     seed, month, parameters = situation
