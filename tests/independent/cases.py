@@ -137,6 +137,11 @@ def solution(name: str, **options) -> dict:
     )
 
 
+_SOLVED: dict[str, dict] = {}
+
+
 def solutions() -> dict[str, dict]:
-    """Solve all ten."""
-    return {name: solution(name) for name in CASES}
+    """The solutions of all ten, computed once (half a minute)."""
+    if not _SOLVED:
+        _SOLVED.update({name: solution(name) for name in CASES})
+    return _SOLVED

@@ -1,0 +1,1 @@
+"""The assembled canopy: against an independent solution, against itself, and against published runs."""
