@@ -26,22 +26,37 @@ def golden(shared: Path, site: str, n_layers: int, window: str):
     return np.load(shared / "reference" / f"golden-{site}-{n_layers}L-{window}.npz")
 
 
-def forcing_rows(shared: Path, site: str, stamp: str) -> dict[str, np.ndarray]:
-    """Forcing of both windows; `stamp="end"` computes the sun at the end of the half-hour, as the published runs do."""
+def forcing_rows(shared: Path, site: str, stamp: str, twilight: bool) -> dict[str, np.ndarray]:
+    """Forcing of both windows.
+
+    `stamp="end"` computes the sun at the end of the half-hour, as the published runs do; without `twilight` short-wave
+    is dropped where their sun is below the horizon.
+    """
     path = shared / "data" / site / f"{site}-forcings.csv"
     tower, rows = read_tower(path), np.concatenate([golden(shared, site, 1, w)["rows"] for w in WINDOWS])
     columns = {name: np.asarray(tower[name].values, float)[rows] for name in cv.FORCING_TABLE if name in tower}
     if stamp == "end":
         file = pd.read_csv(path).iloc[rows]
         columns |= {"day_of_year": file["DoY"].to_numpy(float), "hour": file["Hour"].to_numpy(float)}
+    if not twilight:
+        sine = np.concatenate([golden(shared, site, 1, w)["sin_beta"] for w in WINDOWS])
+        columns["shortwave_in"] = np.where(sine > 0, columns["shortwave_in"], 0.0)
     return columns
 
 
-def run(shared: Path, n_layers: int, stamp: str = "middle", undone: tuple[str, ...] = (), angles: bool = False) -> Runs:
+def run(
+    shared: Path,
+    n_layers: int,
+    undone: tuple[str, ...] = (),
+    stamp: str = "middle",
+    twilight: bool = True,
+    angles: bool = False,
+) -> Runs:
     """Both sites, both windows, published dispersion matrices, leaf area as prepared.
 
     Args:
-        undone: names of `FORMS` to put back. angles: use the published quadrature of leaf angles.
+        undone: names of `FORMS` to put back.
+        stamp, twilight: see `forcing_rows`. angles: use the published quadrature of leaf angles.
     """
     sites = [
         cv.Site.named(
@@ -57,7 +72,7 @@ def run(shared: Path, n_layers: int, stamp: str = "middle", undone: tuple[str, .
     result = {}
     with published(*undone):
         for i, name in enumerate(SITES):
-            columns = forcing_rows(shared, name, stamp)
+            columns = forcing_rows(shared, name, stamp, twilight)
             solution = canopy.solve(cv.Forcing(site=np.full(columns["hour"].size, i), **columns))
             rows = {key: np.asarray(value) for key, value in vars(solution.fluxes).items()}
             rows["converged"] = solution.diagnostics.converged
@@ -67,9 +82,11 @@ def run(shared: Path, n_layers: int, stamp: str = "middle", undone: tuple[str, .
     return result
 
 
+PUBLISHED = {"stamp": "end", "twilight": False, "angles": True, "undone": tuple(FORMS)}
+"""Arguments of `run` that put everything back."""
 STEPS = {
     "none": {},
-    "time of the row": {"stamp": "end"},
+    "time of the row, twilight": {"stamp": "end", "twilight": False},
     "leaf-angle quadrature": {"angles": True},
     **{name: {"undone": (name,)} for name in FORMS},
 }
@@ -106,6 +123,12 @@ def published_fluxes(reference, kind: str) -> dict[str, np.ndarray]:
     return fluxes
 
 
+def _line(label: str, values: np.ndarray) -> str:
+    sign = "+" if label.startswith("+") else ""
+    digits = [1, 1, 1, 1, 2]
+    return f"| {label} | " + " | ".join(f"{v:{sign}.{d}f}" for v, d in zip(values, digits, strict=True)) + " |"
+
+
 def table(shared: Path, n_layers: int) -> str:
     """Markdown: mean fluxes of the published run, then what each repair adds, down to the package."""
     steps = ladder(shared, n_layers)
@@ -134,9 +157,7 @@ def table(shared: Path, n_layers: int) -> str:
                 entries["this package"] = ours["none"]
                 lines += [f"\n**{site}, {window}, {time}, {n_layers} layer(s), {rows.sum()} half-hours**\n"]
                 lines += ["| | LE | H | Rnet | G | NEE |", "|---|---|---|---|---|---|"]
-                for label, values in entries.items():
-                    sign = "+" if label.startswith("+") else ""
-                    lines.append(f"| {label} | " + " | ".join(f"{v:{sign}.1f}" if i < 4 else f"{v:{sign}.2f}" for i, v in enumerate(values)) + " |")  # fmt: skip
+                lines += [_line(label, values) for label, values in entries.items()]
     return "\n".join(lines)
 
 

@@ -157,15 +157,16 @@ def suspicious(values: np.ndarray, unit: float, floor: float = 1e-4, window: int
 
 
 def find_jumps(
-    segments: Segments, solve: Solve, points: int = 1000, per_output: int = 1, halvings: int = 20
+    segments: Segments, solve: Solve, points: int = 1000, per_output: int = 1, halvings: int = 22
 ) -> tuple[list[Jump], int, int]:
     """Follow every segment, bisect its most suspicious intervals, and keep those that are jumps.
 
     The difference of a continuous output goes to zero with the interval, that of a jump does not: it counts as a jump
     if after `halvings` it is still above 1e-3 of the first one (even a square root falls below) and above 1e-4 units.
+    Where a point does not converge the interval is cut elsewhere, so both of its ends always did.
 
     Returns:
-        The jumps; the number of intervals bisected; the number of points not converged (left out).
+        The jumps; the number of intervals bisected; the number of points that did not converge.
     """
     n = len(segments.kinds)
     t = np.linspace(0.0, 1.0, points)
@@ -194,19 +195,21 @@ def find_jumps(
     low, high = t[left], t[left + 1]
     f_low, f_high = pick(outputs, seg * points + left), pick(outputs, seg * points + left + 1)
     first = f_high - f_low
-    usable = np.ones(len(seg), bool)
+    share = np.full(len(seg), 0.5)
+    rng = np.random.default_rng(0)
     for _ in range(halvings):
-        mid = 0.5 * (low + high)
+        mid = low + share * (high - low)
         middle, ok = solve(segments.at(seg, mid))
-        usable &= ok
         f_mid = pick(middle, np.arange(len(seg)))
         lower_half = np.abs(f_mid - f_low) >= np.abs(f_high - f_mid)
-        low, high = np.where(lower_half, low, mid), np.where(lower_half, mid, high)
-        f_low, f_high = np.where(lower_half, f_low, f_mid), np.where(lower_half, f_mid, f_high)
+        low, high = np.where(ok & ~lower_half, mid, low), np.where(ok & lower_half, mid, high)
+        f_low, f_high = np.where(ok & ~lower_half, f_mid, f_low), np.where(ok & lower_half, f_mid, f_high)
+        share = np.where(ok, 0.5, rng.uniform(0.1, 0.9, len(seg)))
+        lost += int((~ok).sum())
     last = f_high - f_low
-    jumped = usable & (np.abs(last) > np.maximum(1e-3 * np.abs(first), 1e-4 * unit))
+    jumped = np.abs(last) > np.maximum(1e-3 * np.abs(first), 1e-4 * unit)
     jumps = [
         Jump(seg[i], segments.kinds[seg[i]], out[i], low[i], high[i] - low[i], last[i], first[i])
         for i in np.flatnonzero(jumped)
     ]
-    return jumps, len(seg), lost + int((~usable).sum())
+    return jumps, len(seg), lost

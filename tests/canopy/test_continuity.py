@@ -13,11 +13,17 @@ from canveg_jax.canopy import CHUNK
 from .segments import KINDS, UNITS, Segments, find_jumps, random_segments
 from .synthetic_sites import small_sites
 
+PUBLISHED_STABLE = cv.PARAMETER_TABLE["stability_stable"].default
 TIGHT = cv.SolverOptions(tolerance=1e-8, max_passes=300)
 
 
-def solver(n_layers: int, folder):
-    """Outputs of conditions by name, and which points converged; whole chunks, so that one program serves all calls."""
+def solver(n_layers: int, folder, stable: float):
+    """Outputs of conditions by name, and which points converged; whole chunks, so that one program serves all calls.
+
+    `stable` is the coefficient `b` of `psi = 1 - b zeta`. In stable air the published `b = 0.31` brings the canopy
+    closer to the air above, which makes the air more stable: with `b` near 1 and little friction several solutions
+    exist (docs/continuity.md).
+    """
     canopy = cv.Canopy(small_sites(n_layers, folder), options=TIGHT)
 
     def solve(conditions):
@@ -26,7 +32,8 @@ def solver(n_layers: int, folder):
         conditions = {name: values[padded] for name, values in conditions.items()}
         columns = {name: conditions[name] for name in cv.FORCING_TABLE if name in conditions}
         forcing = cv.Forcing(site=conditions["site"].round().astype(int), **columns)
-        canopy.parameters = cv.Parameters(**{k: v for k, v in conditions.items() if k in cv.PARAMETER_TABLE})
+        values = {k: v for k, v in conditions.items() if k in cv.PARAMETER_TABLE}
+        canopy.parameters = cv.Parameters(**values, stability_stable=stable)
         solution = canopy.solve(forcing, conditions["stress"])
         fluxes = {name: np.asarray(getattr(solution.fluxes, name))[:points] for name in UNITS}
         return fluxes, np.asarray(solution.diagnostics.converged)[:points]
@@ -86,9 +93,9 @@ def test_the_segments_cross_what_they_are_named_after():
     assert crossed == {kind: 10 for kind in KINDS}
 
 
-@pytest.mark.parametrize("n_layers", [1, 5])
-def test_no_output_jumps(n_layers, tmp_path):
-    jumps, bisected, lost = find_jumps(random_segments(18, seed=7), solver(n_layers, tmp_path))
+@pytest.mark.parametrize(("n_layers", "stable"), [(1, PUBLISHED_STABLE), (5, 0.0)])
+def test_no_output_jumps(n_layers, stable, tmp_path):
+    jumps, bisected, lost = find_jumps(random_segments(18, seed=7), solver(n_layers, tmp_path, stable))
     assert bisected > 150
     assert lost == 0
     assert jumps == []
@@ -97,6 +104,23 @@ def test_no_output_jumps(n_layers, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("n_layers", [1, 5])
 def test_no_output_jumps_on_two_hundred_lines(n_layers, tmp_path):
-    jumps, _, lost = find_jumps(random_segments(200, seed=2025), solver(n_layers, tmp_path), per_output=2)
+    """Without the published sign of stable air there is one solution everywhere: nothing jumps, nothing is lost."""
+    jumps, _, lost = find_jumps(random_segments(200, seed=2025), solver(n_layers, tmp_path, 0.0), per_output=2)
     assert lost == 0
     assert jumps == []
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::canveg_jax.NotConvergedWarning")
+def test_jumps_with_the_published_stable_air_are_near_neutral_and_calm(tmp_path):
+    """`psi = 1 - 0.31 zeta`: what jumps is the choice between two solutions, stable and near neutral, in calm air."""
+    segments, solve = random_segments(200, seed=2025), solver(1, tmp_path, PUBLISHED_STABLE)
+    jumps, _, lost = find_jumps(segments, solve)
+    assert lost < 1000
+    if jumps:
+        lines, before = np.array([jump.segment for jump in jumps]), np.array([jump.t for jump in jumps])
+        after = before + np.array([jump.width for jump in jumps])
+        heat = np.stack([solve(segments.at(lines, t))[0]["H"] for t in (before, after)])
+        assert np.abs(heat).min(axis=0).max() < 5.0
+        assert segments.at(lines, before)["friction_velocity"].max() < 0.16
+        assert np.unique(lines).size <= 10
