@@ -83,7 +83,7 @@ class HybridCanopy(L.LightningModule):
         le_weight: float = 0.5,
         weights: dict[str, float] | None = None,
         loss: LossKind = "squared",
-        network_lr: float = 3e-3,
+        network_lr: float = 1e-2,
         parameter_lr: float = 1e-2,
         weight_decay: float = 0.0,
         prior_weight: float = 0.0,
@@ -137,7 +137,8 @@ class HybridCanopy(L.LightningModule):
         `stress` is the factor used (1 without a stress module); diagnostics are `converged`, `residual`, `passes`.
         """
         forcing = dict(forcing)
-        factor = None if self.stress is None else self.stress(with_scaled_lai(forcing, site, self.sites))
+        module = self.stress
+        factor = None if module is None else module(with_scaled_lai(forcing, site, self.sites))
         out = self.physics({**forcing, "site": site} if site is not None else forcing, stress=factor)
         return {**out, "stress": torch.ones_like(forcing["air_temperature"]) if factor is None else factor}
 
@@ -174,6 +175,11 @@ class HybridCanopy(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Take the statistics of the data module, unless the constructor or a checkpoint gave some."""
+        if stage == "fit" and not any(p.requires_grad for p in self.parameters()):
+            raise ValueError(
+                "there is nothing to train: no tunable parameter and no stress module with weights. Use test or "
+                "predict for physics alone, or name parameters in `tunable`."
+            )
         data = getattr(self.trainer, "datamodule", None)
         names = [site.name for site in getattr(data, "sites", self.sites)]
         if names != [site.name for site in self.sites]:
@@ -193,11 +199,6 @@ class HybridCanopy(L.LightningModule):
                 )
 
     def on_fit_start(self) -> None:
-        if not any(p.requires_grad for p in self.parameters()):
-            raise ValueError(
-                "there is nothing to train: no tunable parameter and no stress module with weights. Use test or "
-                "predict for physics alone, or name parameters in `tunable`."
-            )
         self._constants = self._fixed_constants()
 
     def on_fit_end(self) -> None:
