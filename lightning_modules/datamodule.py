@@ -119,8 +119,12 @@ class FluxTowerDataModule(L.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read, split, and compute the statistics (once; later stages find them)."""
         del stage
-        if self.parts:
-            return
+        if not self.parts:
+            self._read_and_split()
+        if "val" not in self.parts and self.trainer is not None:
+            self.trainer.limit_val_batches = 0
+
+    def _read_and_split(self) -> None:
         pairs = (
             [t.read(site) for t, site in zip(self.towers, self.sites, strict=True)]
             if self.towers
@@ -172,7 +176,7 @@ class FluxTowerDataModule(L.LightningDataModule):
         return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> DataLoader | list:
-        """Validation part in time order; empty if `val_every` is 0."""
+        """Validation part in time order; without one (`val_every` 0) nothing, and the trainer does not validate."""
         return self._loader("val") if "val" in self.parts else []
 
     def test_dataloader(self) -> DataLoader:

@@ -1,4 +1,4 @@
-"""The Lightning module around the real canopy (one layer): derivatives, twin experiment, constants, checkpoints, precision."""
+"""The Lightning module around the real canopy (one layer): derivatives, twin experiment, constants, precision."""
 
 import lightning as L
 import numpy as np
@@ -77,8 +77,9 @@ def test_gradient_of_the_loss_agrees_with_central_differences(physics, data):
     loss().backward()
     entries = [(f"raw {name}", p, ()) for name, p in physics.raw.items()]
     for name, p in model.stress.named_parameters():
-        entries.append((name, p, tuple(int(i) for i in np.unravel_index(p.grad.abs().argmax().item(), p.shape))))
-    assert len(entries) > 7
+        steepest = p.grad.abs().flatten().argsort(descending=True)[:3].tolist()
+        entries += [(name, p, tuple(int(i) for i in np.unravel_index(entry, p.shape))) for entry in steepest]
+    assert len(entries) == 2 + 3 + 3 + 3 + 1
     for name, p, index in entries:
         step, values = 1e-4, []
         with torch.no_grad():
@@ -95,10 +96,10 @@ def test_gradient_of_the_loss_agrees_with_central_differences(physics, data):
 
 def test_twin_experiment_recovers_parameter_and_stress(physics, data, tower):
     model = hybrid(physics, network_lr=0.1, parameter_lr=0.1, schedule="cosine", tunable=["kball", "q10a"])
-    physics.raw["kball"].requires_grad_(False)
+    held = physics.raw["kball"].register_hook(torch.zeros_like)  # it acts through its product with the stress only
     fit = trainer(max_epochs=60)
     fit.fit(model, datamodule=data)
-    physics.raw["kball"].requires_grad_(True)
+    held.remove()
     assert fit.callback_metrics["train/not_converged"] == 0
     table = model.parameter_table()
     assert table.loc["q10a", "start"] == pytest.approx(5.0)
@@ -135,7 +136,6 @@ def test_checkpoint_needs_neither_data_nor_arguments(data, tmp_path):
     model.set_statistics(data.statistics)
     with torch.no_grad():
         model.physics.raw["kball"] += 0.3
-    (tmp_path / "own").mkdir()
     fit = trainer()
     fit.strategy.connect(model)
     fit.save_checkpoint(tmp_path / "model.ckpt")
@@ -175,8 +175,8 @@ def test_training_in_float32(tower):
     assert all(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-def test_sites_with_parameters_of_their_own(tower):
-    """A batch that mixes two sites gives each the fluxes it has alone, with its own parameter."""
+def test_sites_with_parameters_of_their_own(physics, tower):
+    """A batch that mixes two sites gives each the fluxes it has with its own constants and its own parameter."""
     sites = [SITE, cv.Site.named("US-Hn1", n_layers=1, lai_scale=1.0)]
     rows = slice(20, 28)
     forcing = {name: torch.tensor(tower[name].values[rows]) for name in cv.FORCING_TABLE}
@@ -184,11 +184,13 @@ def test_sites_with_parameters_of_their_own(tower):
     set_parameters(mixed.physics, {"kball": [6.0, 12.0]})
     index = torch.tensor([0, 1] * 4)
     with torch.no_grad():
-        together = mixed(forcing, index)
-        for i, (site, kball) in enumerate(zip(sites, (6.0, 12.0), strict=True)):
-            alone = cv.Canopy(site, cv.Parameters(kball=kball), options=cv.SolverOptions(**TIGHT)).solve(
-                cv.Forcing(**{name: column.numpy() for name, column in forcing.items()})
-            )
-            np.testing.assert_allclose(together["LE"][index == i], alone.fluxes.LE[index == i], rtol=1e-8, atol=1e-7)
+        together = mixed(forcing, index)["LE"]
+        apart = [mixed(forcing, torch.full((8,), i))["LE"] for i in range(2)]
+        set_parameters(physics, {"kball": 6.0, "q10a": 5.0})
+        alone = physics(forcing)["LE"]
+    assert (apart[0] - apart[1]).abs().min() > 0.1
+    torch.testing.assert_close(apart[0], alone, rtol=1e-8, atol=1e-7)
+    for i in range(2):
+        torch.testing.assert_close(together[index == i], apart[i][index == i], rtol=1e-8, atol=1e-7)
     table = mixed.parameter_table()
     assert table.loc[("kball", "US-Hn1"), "value"] == pytest.approx(12.0)
