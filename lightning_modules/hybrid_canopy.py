@@ -166,6 +166,22 @@ class HybridCanopy(L.LightningModule):
         sd = {name: self.target_sd[i] for i, name in enumerate(self.loss.weights)}
         return self.loss(fluxes, batch["target"], batch["measured"], sd, fluxes["converged"])
 
+    def trainable_fluxes(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Fluxes of a batch whose gradient half-hours without a finite solution cannot spoil.
+
+        A masked half-hour has a zero gradient by its flux, but zero times a derivative that is not a number is not zero.
+        Where there are such half-hours the batch is solved again with a solved half-hour in their place, flagged as
+        not converged.
+        """
+        fluxes = self(batch["forcing"], batch["site"])
+        solved = fluxes["converged"]
+        finite = torch.stack([torch.isfinite(v) for v in fluxes.values() if v.is_floating_point()]).all(dim=0)
+        if bool((solved | finite).all()) or not bool(solved.any()):
+            return fluxes
+        rows = torch.where(solved, torch.arange(len(solved), device=solved.device), solved.int().argmax())
+        again = self({name: column[rows] for name, column in batch["forcing"].items()}, batch["site"][rows])
+        return {**again, "converged": solved}
+
     def prior(self) -> torch.Tensor:
         """Mean squared distance of the unconstrained parameters from their start."""
         pulls = [(z - getattr(self, f"start_{name}")).square().mean() for name, z in self._raw().items()]
@@ -208,7 +224,7 @@ class HybridCanopy(L.LightningModule):
             raise RuntimeError(f"constants that are not tuned changed during training: {', '.join(changed)}.")
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
-        fluxes = self(batch["forcing"], batch["site"])
+        fluxes = self.trainable_fluxes(batch)
         loss = self.batch_loss(batch, fluxes).loss
         n = len(fluxes["converged"])
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=n)

@@ -194,3 +194,21 @@ def test_sites_with_parameters_of_their_own(physics, tower):
         torch.testing.assert_close(together[index == i], apart[i][index == i], rtol=1e-8, atol=1e-7)
     table = mixed.parameter_table()
     assert table.loc[("kball", "US-Hn1"), "value"] == pytest.approx(12.0)
+
+
+def test_a_half_hour_without_solution_does_not_spoil_the_gradient_of_the_others(physics, data):
+    data.setup()
+    model = hybrid(physics, statistics=data.statistics)
+    gradients = []
+    for poison in (None, 5):
+        batch = data.parts["train"].__getitems__(range(BATCH))
+        batch["measured"] = {name: mask & (torch.arange(BATCH) != 5) for name, mask in batch["measured"].items()}
+        if poison is not None:
+            batch["forcing"]["pressure"][poison] = torch.nan
+        fluxes = model.trainable_fluxes(batch)
+        assert bool(fluxes["converged"][5]) == (poison is None)
+        model.zero_grad()
+        model.batch_loss(batch, fluxes).loss.backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    for clean, poisoned in zip(*gradients, strict=True):
+        torch.testing.assert_close(poisoned, clean, rtol=1e-6, atol=1e-9)
