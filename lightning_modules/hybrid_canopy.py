@@ -169,7 +169,7 @@ class HybridCanopy(L.LightningModule):
     def trainable_fluxes(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Fluxes of a batch whose gradient half-hours without a finite solution cannot spoil.
 
-        A masked half-hour has a zero gradient by its flux, but zero times a derivative that is not a number is not zero.
+        The flux of a masked half-hour gets no gradient, but zero times a derivative that is not a number is not zero.
         Where there are such half-hours the batch is solved again with a solved half-hour in their place, flagged as
         not converged.
         """
