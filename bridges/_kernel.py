@@ -1,0 +1,184 @@
+"""A JAX function of flat arrays, its compiled executables, and its derivatives, which are functions of the same kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ._errors import TransformError
+from ._pytree import Spec
+from ._residuals import Residuals, pull
+
+Mask = tuple[bool, ...]
+
+
+class OutputSpec(NamedTuple):
+    """What the leaves of a result are: their tree, and which of them carry derivatives."""
+
+    tree: Spec | None
+    differentiable: Mask
+
+
+@jax.tree_util.register_pytree_node_class
+class Tagged:
+    """Arrays with a description that belongs to the trace which made them."""
+
+    __slots__ = ("leaves", "tag")
+
+    def __init__(self, leaves: Sequence, tag: Any):
+        self.leaves, self.tag = leaves, tag
+
+    def tree_flatten(self):
+        return self.leaves, self.tag
+
+    @classmethod
+    def tree_unflatten(cls, tag: Any, leaves: Any):
+        return cls(leaves, tag)
+
+
+class ForwardTag(NamedTuple):
+    """Tag of a forward pass: its leaves are the outputs, then the residuals that must be kept."""
+
+    outputs: OutputSpec
+    residuals: Residuals
+
+
+class Kernel:
+    """A function `(tensors, extras) -> Tagged` with lazily compiled executables.
+
+    `tensors` are the arrays that torch may differentiate or batch, `extras` the others (Python numbers, NumPy and JAX
+    arrays). The kernels of the derivatives take `(*tensors, *cotangents)` or `(*tensors, *tangents)` and are cached here, so
+    derivatives of any order are each traced once.
+
+    Args:
+        fn: the function; its `Tagged` result has an `OutputSpec`.
+        differentiable: which tensors may be differentiated.
+        name: shown in profiles and errors.
+        traces: counts traces by executable (`primal`, `forward`, `backward`), shared by all derived kernels.
+    """
+
+    def __init__(self, fn: Callable[[Sequence, Sequence], Tagged], differentiable: Mask, name: str, traces: Counter[str]):
+        self.fn, self.differentiable, self.name, self.traces = fn, differentiable, name, traces
+        self.primal = self.jit(self._primal, "primal")
+        self._derived: dict[tuple, Any] = {}
+
+    def jit(self, function: Callable, kind: str) -> Callable:
+        """Compile a function of flat arrays, counting its traces."""
+
+        def counted(*arrays: Any) -> Any:
+            self.traces[kind] += 1
+            return function(*arrays)
+
+        counted.__name__ = counted.__qualname__ = f"{self.name}_{kind}"
+        return jax.jit(counted)
+
+    def forward(self, wanted: Mask) -> Callable:
+        """Executable `(*tensors, *extras) -> Tagged((*outputs, *residuals), ForwardTag)` for gradients of `wanted`."""
+        return self._cached(("forward", wanted), lambda: self.jit(lambda *a: self._forward(wanted, a), "forward"))
+
+    def vjp(self, wanted: Mask, present: Mask) -> Kernel:
+        """Kernel `(*tensors, *cotangents) -> gradients` of the wanted tensors; `present` says which differentiable outputs
+        have a cotangent."""
+        return self._cached(("vjp", wanted, present), lambda: self._vjp(wanted, present))
+
+    def jvp(self, moving: Mask) -> Kernel:
+        """Kernel `(*tensors, *tangents) -> tangents` of the differentiable outputs; `moving` says which tensors have one."""
+        return self._cached(("jvp", moving), lambda: self._jvp(moving))
+
+    def vmap(self, axes: tuple[int | None, ...]) -> Kernel:
+        """Kernel over a batch: `axes` says which axis of each tensor is the batch; it is the first of every output."""
+        return self._cached(("vmap", axes), lambda: self._vmap(axes))
+
+    def _cached(self, key: tuple, make: Callable[[], Any]) -> Any:
+        found = self._derived.get(key)
+        return self._derived.setdefault(key, make()) if found is None else found
+
+    def _split(self, arrays: Sequence) -> tuple[Sequence, Sequence]:
+        n = len(self.differentiable)
+        return arrays[:n], arrays[n:]
+
+    def _primal(self, *arrays: Any) -> Tagged:
+        return self.fn(*self._split(arrays))
+
+    def _of(self, chosen: Mask, tensors: Sequence, extras: Sequence) -> tuple[Callable, list, list[OutputSpec]]:
+        """The function of the chosen tensors alone, `-> (differentiable outputs, others)`; their values; its output spec."""
+        spec: list[OutputSpec] = []
+
+        def function(*values: Any) -> tuple[tuple, tuple]:
+            supply = iter(values)
+            result = self.fn([next(supply) if c else t for t, c in zip(tensors, chosen, strict=True)], extras)
+            spec.append(result.tag)
+            flags = list(zip(result.leaves, result.tag.differentiable, strict=True))
+            return tuple(x for x, d in flags if d), tuple(x for x, d in flags if not d)
+
+        return function, [t for t, c in zip(tensors, chosen, strict=True) if c], spec
+
+    def _linearize(self, wanted: Mask, tensors: Sequence, extras: Sequence) -> tuple[tuple, Any, tuple, OutputSpec]:
+        function, values, spec = self._of(wanted, tensors, extras)
+        try:
+            floats, pullback, others = jax.vjp(function, *values, has_aux=True)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise _explained(error, self.name) from error
+        return floats, pullback, others, spec[-1]
+
+    def _forward(self, wanted: Mask, arrays: Sequence) -> Tagged:
+        tensors, extras = self._split(arrays)
+        floats, pullback, others, spec = self._linearize(wanted, tensors, extras)
+        residuals, kept = Residuals.of(pullback, tensors, extras, floats, self.jit)
+        supply = {True: iter(floats), False: iter(others)}
+        outputs = [next(supply[d]) for d in spec.differentiable]
+        return Tagged((*outputs, *kept), ForwardTag(spec, residuals))
+
+    def _vjp(self, wanted: Mask, present: Mask) -> Kernel:
+        n = len(self.differentiable)
+
+        def fn(tensors: Sequence, extras: Sequence) -> Tagged:
+            floats, pullback, _, _ = self._linearize(wanted, tensors[:n], extras)
+            try:
+                gradients = pull(pullback, floats, present, tensors[n:])
+            except (TypeError, ValueError, NotImplementedError) as error:
+                raise _explained(error, self.name) from error
+            return Tagged(gradients, OutputSpec(None, (True,) * len(gradients)))
+
+        return Kernel(fn, self.differentiable + (True,) * sum(present), f"{self.name}_vjp", self.traces)
+
+    def _jvp(self, moving: Mask) -> Kernel:
+        n = len(self.differentiable)
+
+        def fn(tensors: Sequence, extras: Sequence) -> Tagged:
+            function, values, _ = self._of(moving, tensors[:n], extras)
+            try:
+                _, tangents, _ = jax.jvp(function, tuple(values), tuple(tensors[n:]), has_aux=True)
+            except (TypeError, ValueError, NotImplementedError) as error:
+                raise _explained(error, self.name) from error
+            tangents = [jnp.asarray(t) for t in tangents]
+            return Tagged(tangents, OutputSpec(None, (True,) * len(tangents)))
+
+        return Kernel(fn, self.differentiable + (True,) * sum(moving), f"{self.name}_jvp", self.traces)
+
+    def _vmap(self, axes: tuple[int | None, ...]) -> Kernel:
+        def fn(tensors: Sequence, extras: Sequence) -> Tagged:
+            return jax.vmap(self.fn, in_axes=(list(axes), None))(list(tensors), extras)
+
+        return Kernel(fn, self.differentiable, f"{self.name}_vmap", self.traces)
+
+
+def _explained(error: Exception, name: str) -> Exception:
+    """JAX's error about a derivative that does not exist, in the terms of a torch user; other errors as they are."""
+    text = str(error)
+    if "forward-mode" in text and "custom_vjp" in text:
+        return TransformError(
+            f"{name} has no forward-mode derivative: it defines its reverse derivative by jax.custom_vjp. Use reverse mode "
+            "(backward, torch.func.grad, vjp, jacrev) instead of jvp, jacfwd, hessian or dual numbers."
+        )
+    if "Reverse-mode differentiation does not work" in text:
+        return TransformError(
+            f"{name} cannot be differentiated in reverse here, because it runs a loop of unknown length (lax.while_loop, or "
+            "fori_loop with traced bounds) in the function itself or, for a second derivative, in its own jax.custom_vjp rule. "
+            "Give the function a jax.custom_vjp rule, use a scan, or drop create_graph=True."
+        )
+    return error
