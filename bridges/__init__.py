@@ -19,4 +19,3 @@ def __getattr__(name: str):
 
         return TorchCanopy
     raise AttributeError(f"module 'bridges' has no attribute '{name}'")
-

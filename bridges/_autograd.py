@@ -19,8 +19,9 @@ import torch
 from torch.autograd import forward_ad
 
 from ._config import current_config
-from ._convert import to_jax, result_to_torch
+from ._convert import result_to_torch, to_jax
 from ._device import only_cpu, run_on
+from ._errors import explained
 from ._kernel import Kernel, OutputSpec
 from ._residuals import Residuals
 
@@ -46,34 +47,39 @@ def run(call: Call, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
     return _evaluate(call, tensors)
 
 
-def execute(compiled: Callable, tensors: Sequence[torch.Tensor], extras: Sequence = ()) -> Any:
-    """Run an executable on the device of its tensors."""
+def execute(name: str, compiled: Callable, tensors: Sequence[torch.Tensor], extras: Sequence = ()) -> Any:
+    """Run an executable on the device of its tensors; `name` is shown in errors."""
     arrays = [to_jax(t) for t in tensors]
     arrays += extras
     context = run_on(tensors)
-    if context is None:
-        return compiled(*arrays)
-    with context:
-        return compiled(*arrays)
+    try:
+        if context is None:
+            return compiled(*arrays)
+        with context:
+            return compiled(*arrays)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        better = explained(error, name)
+        if better is error:
+            raise
+        raise better from None
 
 
 def execute_backward(
     residuals: Residuals,
-    needed: tuple[bool, ...],
     present: tuple[bool, ...],
     tensors: Sequence[torch.Tensor],
     extras: Sequence,
     kept: Sequence[torch.Tensor],
     cotangents: Sequence[torch.Tensor],
 ) -> Sequence[jax.Array]:
-    """Gradients of the needed ones among the tensors that forward was asked for, from its inputs and what it kept."""
-    compiled = residuals.backward(needed, present)
+    """Gradients of the tensors that forward was asked for, from its inputs and what it kept."""
+    compiled = residuals.backward(present)
     supplied = [tensors[i] for i in residuals.tensors]
-    return execute(compiled, (*supplied, *kept, *cotangents), [extras[i] for i in residuals.extras])
+    return execute(residuals.name, compiled, (*supplied, *kept, *cotangents), [extras[i] for i in residuals.extras])
 
 
 def _evaluate(call: Call, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    result = execute(call.kernel.primal, tensors, call.extras)
+    result = execute(call.kernel.name, call.kernel.primal, tensors, call.extras)
     call.spec = result.tag
     return [result_to_torch(x) for x in result.leaves]
 
@@ -93,7 +99,7 @@ class _Eager(torch.autograd.Function):
         wanted = tuple([n and d for n, d in zip(ctx.needs_input_grad[1:], kernel.differentiable, strict=True)])
         # A NumPy array may be changed by its owner before backward, and has no version counter that would tell.
         extras = [x.copy() if isinstance(x, np.ndarray) else x for x in call.extras]
-        result = execute(kernel.forward(wanted), tensors, extras)
+        result = execute(kernel.name, kernel.forward(wanted), tensors, extras)
         spec, residuals = result.tag
         leaves = [result_to_torch(x) for x in result.leaves]
         n = len(spec.differentiable)
@@ -110,19 +116,17 @@ class _Eager(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors
         n = len(ctx.wanted)
-        needed = tuple([a and b for a, b in zip(ctx.needs_input_grad[1:], ctx.wanted, strict=True)])
         if torch.is_grad_enabled() or forward_ad._current_level >= 0:
-            return None, *_pull_back(ctx, ctx.extras, saved[:n], needed, ctx.call.spec, gradients)
+            return None, *_pull_back(ctx, ctx.extras, saved[:n], ctx.wanted, ctx.call.spec, gradients)
         cotangents = [g for g, d in zip(gradients, ctx.call.spec.differentiable, strict=True) if d]
         present = tuple([g is not None for g in cotangents])
-        if not any(present) or not any(needed):
+        if not any(present):
             return (None,) * (n + 1)
-        asked = tuple([a for a, w in zip(needed, ctx.wanted, strict=True) if w])
         given = [g for g in cotangents if g is not None]
         with ctx.config.active():
-            arrays = execute_backward(ctx.residuals, asked, present, saved[:n], ctx.extras, saved[n:], given)
+            arrays = execute_backward(ctx.residuals, present, saved[:n], ctx.extras, saved[n:], given)
         supply = iter(arrays)
-        return None, *[_to_torch_like(next(supply), t) if m else None for t, m in zip(saved, needed, strict=False)]
+        return None, *[_to_torch_like(next(supply), t) if m else None for t, m in zip(saved, ctx.wanted, strict=False)]
 
 
 class _Functional(torch.autograd.Function):

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ._autograd import execute, execute_backward
+from ._config import current_config
 from ._convert import require_width, result_to_torch
 from ._errors import BridgeError
 from ._kernel import Kernel, OutputSpec
@@ -60,6 +61,7 @@ class _Entry:
         self.kernel, self.extras, self.wanted = kernel, extras, wanted
         self.forward = kernel.forward(wanted) if any(wanted) else kernel.primal
         self.handle = next(_numbers)
+        self.config = current_config()
         self.residuals: dict[tuple, Any] = {}
 
     def trace(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> tuple[Sequence, OutputSpec, Any]:
@@ -73,7 +75,9 @@ class _Entry:
 def _entry(handle: int) -> _Entry:
     entry = _entries.get(handle)
     if entry is None:
-        raise BridgeError("a compiled graph calls a bridged function that no longer exists. Keep the function alive, or trace again.")
+        raise BridgeError(
+            "a compiled graph calls a bridged function that no longer exists. Keep the function alive, or trace again."
+        )
     return entry
 
 
@@ -100,15 +104,17 @@ def _signature(tensors: Sequence[Tensor]) -> tuple:
 @torch.library.custom_op("bridges::primal", mutates_args=())
 def _primal(handle: int, tensors: list[Tensor]) -> list[Tensor]:
     entry = _entry(handle)
-    return [result_to_torch(x) for x in execute(entry.forward, tensors, entry.extras).leaves]
+    with entry.config.active():
+        return [result_to_torch(x) for x in execute(entry.kernel.name, entry.forward, tensors, entry.extras).leaves]
 
 
 @torch.library.custom_op("bridges::forward", mutates_args=())
 def _forward(handle: int, tensors: list[Tensor]) -> list[Tensor]:
     entry = _entry(handle)
-    result = execute(entry.forward, tensors, entry.extras)
-    entry.residuals[_signature(tensors)] = result.tag.residuals
-    return [result_to_torch(x) for x in result.leaves]
+    with entry.config.active():
+        result = execute(entry.kernel.name, entry.forward, tensors, entry.extras)
+        entry.residuals[_signature(tensors)] = result.tag.residuals
+        return [result_to_torch(x) for x in result.leaves]
 
 
 @torch.library.custom_op("bridges::backward", mutates_args=())
@@ -116,14 +122,10 @@ def _backward(
     handle: int, present: list[bool], tensors: list[Tensor], kept: list[Tensor], cotangents: list[Tensor]
 ) -> list[Tensor]:
     entry = _entry(handle)
-    key = _signature(tensors)
-    if key not in entry.residuals:
-        entry.residuals[key] = entry.trace([Shape.of(t).at_hint() for t in tensors])[2]
-    needed = (True,) * sum(entry.wanted)
-    gradients = execute_backward(
-        entry.residuals[key], needed, tuple(present), tensors, entry.extras, kept, cotangents
-    )
-    return [result_to_torch(x) for x in gradients]
+    residuals = entry.residuals[_signature(tensors)]
+    with entry.config.active():
+        gradients = execute_backward(residuals, tuple(present), tensors, entry.extras, kept, cotangents)
+        return [result_to_torch(x) for x in gradients]
 
 
 def _fake_outputs(handle: int, tensors: list[Tensor]) -> list[Tensor]:
@@ -140,7 +142,9 @@ _forward.register_fake(_fake_outputs)
 
 
 @_backward.register_fake
-def _(handle: int, present: list[bool], tensors: list[Tensor], kept: list[Tensor], cotangents: list[Tensor]) -> list[Tensor]:
+def _(
+    handle: int, present: list[bool], tensors: list[Tensor], kept: list[Tensor], cotangents: list[Tensor]
+) -> list[Tensor]:
     wanted = _entry(handle).wanted
     return [torch.empty(t.shape, dtype=t.dtype, device=t.device) for t, w in zip(tensors, wanted, strict=True) if w]
 

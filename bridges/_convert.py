@@ -80,21 +80,28 @@ def to_jax(tensor: torch.Tensor) -> Any:
         tensor = tensor.resolve_neg()
     device = tensor.device.type
     if device == "cpu":
-        if not tensor.is_contiguous():
-            if _shares_permuted(tensor):
-                return jax.dlpack.from_dlpack(tensor)
-            copies["layout"] += 1
-            tensor = tensor.contiguous()
-        elif tensor.data_ptr() % _CPU_ALIGNMENT:
-            copies["alignment"] += 1
-        if dtype in _REINTERPRETED:
-            bits, meaning = _REINTERPRETED[dtype]
-            return tensor.view(bits).numpy().view(meaning)
-        return tensor.numpy()
-    if device == "meta":
-        _require_memory(tensor)
+        try:
+            return _cpu_to_jax(tensor)
+        except RuntimeError:
+            _require_memory(tensor)
+            raise
+    _require_memory(tensor)
     require_backend(tensor.device)
     return _cuda_to_jax(tensor)
+
+
+def _cpu_to_jax(tensor: torch.Tensor) -> Any:
+    if not tensor.is_contiguous():
+        if _shares_permuted(tensor):
+            return jax.dlpack.from_dlpack(tensor)
+        copies["layout"] += 1
+        tensor = tensor.contiguous()
+    elif tensor.data_ptr() % _CPU_ALIGNMENT:
+        copies["alignment"] += 1
+    if tensor.dtype in _REINTERPRETED:
+        bits, meaning = _REINTERPRETED[tensor.dtype]
+        return tensor.view(bits).numpy().view(meaning)
+    return tensor.numpy()
 
 
 def _cuda_to_jax(tensor: torch.Tensor) -> jax.Array:
@@ -173,7 +180,9 @@ def check_array(value: Any) -> None:
     if not isinstance(value, (np.ndarray, np.generic)):
         return
     if value.dtype.kind in "OSUMmV" and value.dtype.name not in ml_dtypes.__all__:
-        raise ConversionError(f"a NumPy array of dtype {value.dtype} has no JAX equivalent. Convert it to numbers first.")
+        raise ConversionError(
+            f"a NumPy array of dtype {value.dtype} has no JAX equivalent. Convert it to numbers first."
+        )
     if value.dtype in _WIDE_NUMPY and not jax.config.jax_enable_x64:
         raise ConversionError(_describe_wide(value.dtype.name, "NumPy array", ".astype('float32'), .astype('int32')"))
 
@@ -188,7 +197,9 @@ def _describe_wide(dtype: str, what: str, remedy: str) -> str:
 def _describe_unknown(tensor: torch.Tensor) -> str:
     if tensor.layout is not torch.strided:
         return f"expected a dense tensor, got layout {tensor.layout}. Call .to_dense() first."
-    return f"got a tensor of dtype {tensor.dtype}, which JAX does not have. Convert it first (quantised: .dequantize())."
+    return (
+        f"got a tensor of dtype {tensor.dtype}, which JAX does not have. Convert it first (quantised: .dequantize())."
+    )
 
 
 def _require_memory(tensor: torch.Tensor) -> None:
@@ -201,7 +212,9 @@ def _require_memory(tensor: torch.Tensor) -> None:
             "got a tensor of a torch.func transformation where plain memory is needed. Transform the bridged function itself "
             "(torch.func.vmap, grad, jacrev); is_grads_batched and vectorize=True are not supported."
         )
-    if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ and not _is_subclass_with_own_memory(tensor):
+    if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ and not _is_subclass_with_own_memory(
+        tensor
+    ):
         raise ConversionError(
             f"got a {type(tensor).__module__}.{type(tensor).__name__}, a tensor subclass that wraps others. Pass the plain "
             "tensor in it (for a DTensor: .to_local() or .full_tensor())."

@@ -21,3 +21,20 @@ class ForkError(BridgeError, RuntimeError):
 
 class TransformError(BridgeError, RuntimeError):
     """A transformation (forward mode, batched gradients, DataParallel ...) that the function does not allow."""
+
+
+def explained(error: Exception, name: str) -> Exception:
+    """JAX's error about a derivative that does not exist, in the terms of a torch user; other errors as they are."""
+    text = str(error)
+    if "forward-mode" in text and "custom_vjp" in text:
+        return TransformError(
+            f"{name} has no forward-mode derivative: it defines its reverse derivative by jax.custom_vjp. Use reverse mode "
+            "(backward, torch.func.grad, vjp, jacrev) instead of jvp, jacfwd, hessian or dual numbers."
+        )
+    if "Reverse-mode differentiation does not work" in text:
+        return TransformError(
+            f"{name} cannot be differentiated in reverse here, because it runs a loop of unknown length (lax.while_loop, or "
+            "fori_loop with traced bounds) in the function itself or, for a second derivative, in its own jax.custom_vjp "
+            "rule. Give the function a jax.custom_vjp rule, use a scan, or drop create_graph=True."
+        )
+    return error

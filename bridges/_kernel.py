@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ._errors import TransformError
 from ._pytree import Spec
 from ._residuals import Residuals, pull
 
@@ -17,10 +16,11 @@ Mask = tuple[bool, ...]
 
 
 class OutputSpec(NamedTuple):
-    """What the leaves of a result are: their tree, and which of them carry derivatives."""
+    """What the leaves of a result are: which arrays carry derivatives, the tree, and the texts in it by leaf number."""
 
-    tree: Spec | None
     differentiable: Mask
+    tree: Spec | None = None
+    texts: tuple[tuple[int, str], ...] = ()
 
 
 @jax.tree_util.register_pytree_node_class
@@ -57,12 +57,20 @@ class Kernel:
     Args:
         fn: the function; its `Tagged` result has an `OutputSpec`.
         differentiable: which tensors may be differentiated.
-        name: shown in profiles and errors.
+        name: shown in errors.
+        kind: of derivative, shown in profiles.
         traces: counts traces by executable (`primal`, `forward`, `backward`), shared by all derived kernels.
     """
 
-    def __init__(self, fn: Callable[[Sequence, Sequence], Tagged], differentiable: Mask, name: str, traces: Counter[str]):
-        self.fn, self.differentiable, self.name, self.traces = fn, differentiable, name, traces
+    def __init__(
+        self,
+        fn: Callable[[Sequence, Sequence], Tagged],
+        differentiable: Mask,
+        name: str,
+        traces: Counter[str],
+        kind: str = "",
+    ):
+        self.fn, self.differentiable, self.name, self.traces, self.kind = fn, differentiable, name, traces, kind
         self.primal = self.jit(self._primal, "primal")
         self._derived: dict[tuple, Any] = {}
 
@@ -73,7 +81,7 @@ class Kernel:
             self.traces[kind] += 1
             return function(*arrays)
 
-        counted.__name__ = counted.__qualname__ = f"{self.name}_{kind}"
+        counted.__name__ = counted.__qualname__ = f"{self.name}{self.kind}_{kind}"
         return jax.jit(counted)
 
     def forward(self, wanted: Mask) -> Callable:
@@ -119,16 +127,13 @@ class Kernel:
 
     def _linearize(self, wanted: Mask, tensors: Sequence, extras: Sequence) -> tuple[tuple, Any, tuple, OutputSpec]:
         function, values, spec = self._of(wanted, tensors, extras)
-        try:
-            floats, pullback, others = jax.vjp(function, *values, has_aux=True)
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise _explained(error, self.name) from error
+        floats, pullback, others = jax.vjp(function, *values, has_aux=True)
         return floats, pullback, others, spec[-1]
 
     def _forward(self, wanted: Mask, arrays: Sequence) -> Tagged:
         tensors, extras = self._split(arrays)
         floats, pullback, others, spec = self._linearize(wanted, tensors, extras)
-        residuals, kept = Residuals.of(pullback, tensors, extras, floats, self.jit)
+        residuals, kept = Residuals.of(self.name, pullback, tensors, extras, floats, self.jit)
         supply = {True: iter(floats), False: iter(others)}
         outputs = [next(supply[d]) for d in spec.differentiable]
         return Tagged((*outputs, *kept), ForwardTag(spec, residuals))
@@ -138,47 +143,24 @@ class Kernel:
 
         def fn(tensors: Sequence, extras: Sequence) -> Tagged:
             floats, pullback, _, _ = self._linearize(wanted, tensors[:n], extras)
-            try:
-                gradients = pull(pullback, floats, present, tensors[n:])
-            except (TypeError, ValueError, NotImplementedError) as error:
-                raise _explained(error, self.name) from error
-            return Tagged(gradients, OutputSpec(None, (True,) * len(gradients)))
+            gradients = pull(pullback, floats, present, tensors[n:])
+            return Tagged(gradients, OutputSpec((True,) * len(gradients)))
 
-        return Kernel(fn, self.differentiable + (True,) * sum(present), f"{self.name}_vjp", self.traces)
+        return Kernel(fn, self.differentiable + (True,) * sum(present), self.name, self.traces, f"{self.kind}_vjp")
 
     def _jvp(self, moving: Mask) -> Kernel:
         n = len(self.differentiable)
 
         def fn(tensors: Sequence, extras: Sequence) -> Tagged:
             function, values, _ = self._of(moving, tensors[:n], extras)
-            try:
-                _, tangents, _ = jax.jvp(function, tuple(values), tuple(tensors[n:]), has_aux=True)
-            except (TypeError, ValueError, NotImplementedError) as error:
-                raise _explained(error, self.name) from error
+            _, tangents, _ = jax.jvp(function, tuple(values), tuple(tensors[n:]), has_aux=True)
             tangents = [jnp.asarray(t) for t in tangents]
-            return Tagged(tangents, OutputSpec(None, (True,) * len(tangents)))
+            return Tagged(tangents, OutputSpec((True,) * len(tangents)))
 
-        return Kernel(fn, self.differentiable + (True,) * sum(moving), f"{self.name}_jvp", self.traces)
+        return Kernel(fn, self.differentiable + (True,) * sum(moving), self.name, self.traces, f"{self.kind}_jvp")
 
     def _vmap(self, axes: tuple[int | None, ...]) -> Kernel:
         def fn(tensors: Sequence, extras: Sequence) -> Tagged:
             return jax.vmap(self.fn, in_axes=(list(axes), None))(list(tensors), extras)
 
-        return Kernel(fn, self.differentiable, f"{self.name}_vmap", self.traces)
-
-
-def _explained(error: Exception, name: str) -> Exception:
-    """JAX's error about a derivative that does not exist, in the terms of a torch user; other errors as they are."""
-    text = str(error)
-    if "forward-mode" in text and "custom_vjp" in text:
-        return TransformError(
-            f"{name} has no forward-mode derivative: it defines its reverse derivative by jax.custom_vjp. Use reverse mode "
-            "(backward, torch.func.grad, vjp, jacrev) instead of jvp, jacfwd, hessian or dual numbers."
-        )
-    if "Reverse-mode differentiation does not work" in text:
-        return TransformError(
-            f"{name} cannot be differentiated in reverse here, because it runs a loop of unknown length (lax.while_loop, or "
-            "fori_loop with traced bounds) in the function itself or, for a second derivative, in its own jax.custom_vjp rule. "
-            "Give the function a jax.custom_vjp rule, use a scan, or drop create_graph=True."
-        )
-    return error
+        return Kernel(fn, self.differentiable, self.name, self.traces, f"{self.kind}_vmap")

@@ -22,6 +22,7 @@ from ._rows import Rows
 
 _TENSOR = "tensor"
 _EXTRA = "extra"
+_AUTOCAST = ("cpu", "cuda")
 
 
 class Arguments(NamedTuple):
@@ -49,7 +50,9 @@ class Operation:
         self.fn, self.nondiff = fn, nondiff
         self.name = name or getattr(fn, "__name__", type(fn).__name__)
         self.traces: Counter[str] = Counter()
-        rows = () if isinstance(vectorized, bool) else (vectorized,) if isinstance(vectorized, str) else tuple(vectorized)
+        rows = (
+            () if isinstance(vectorized, bool) else (vectorized,) if isinstance(vectorized, str) else tuple(vectorized)
+        )
         self._signature = inspect.signature(fn) if static or nondiff or rows else None
         self._static = {n: self._position(n) for n in static}
         for n in (*nondiff, *rows):
@@ -107,6 +110,10 @@ class Operation:
     def result(self, spec: OutputSpec, outputs: Sequence[torch.Tensor]) -> Any:
         """The result of the function from the kernel's outputs."""
         assert spec.tree is not None
+        if spec.texts:
+            outputs = list(outputs)
+            for i, text in spec.texts:
+                outputs.insert(i, text)
         return unflatten(spec.tree, outputs)
 
     def _build(self, spec: Spec, leaves: list, kinds: list) -> tuple[Kernel, tuple[bool, ...] | None]:
@@ -128,16 +135,20 @@ class Operation:
         return kernel, tuple(i in rows for i in where) if self._rows_of else None
 
     def _outputs(self, result: Any) -> Tagged:
-        leaves, spec = flatten(result)
-        for i, leaf in enumerate(leaves):
+        leaves, tree = flatten(result)
+        texts = tuple((i, leaf) for i, leaf in enumerate(leaves) if isinstance(leaf, str))
+        arrays = []
+        for leaf in leaves:
+            if isinstance(leaf, str):
+                continue
             if not is_array(leaf):
                 raise ConversionError(
-                    f"{self.name}: expected a result of arrays and numbers in containers, got a {type(leaf).__name__} "
-                    f"({leaf!r}) as its leaf number {i}. Return arrays only; return other values by another function."
+                    f"{self.name}: expected a result of arrays, numbers and texts in containers, got a "
+                    f"{type(leaf).__name__} ({leaf!r}). Return it by another function, or in a dataclass's static field."
                 )
             check_array(leaf)
-        arrays = [jnp.asarray(leaf) for leaf in leaves]
-        return Tagged(arrays, OutputSpec(spec, tuple(bool(jnp.issubdtype(a.dtype, np.inexact)) for a in arrays)))
+            arrays.append(jnp.asarray(leaf))
+        return Tagged(arrays, OutputSpec(tuple(bool(jnp.issubdtype(a.dtype, np.inexact)) for a in arrays), tree, texts))
 
     def _leaves_of(self, names: tuple[str, ...], spec: Spec, n: int) -> set[int]:
         """Numbers of the leaves that belong to the named arguments."""
@@ -155,7 +166,9 @@ class Operation:
                 return i if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) else None
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
             return None
-        raise ValueError(f"{self.name} has no argument {name!r}; it has {', '.join(p.name for p in parameters) or 'none'}.")
+        raise ValueError(
+            f"{self.name} has no argument {name!r}; it has {', '.join(p.name for p in parameters) or 'none'}."
+        )
 
     def _mark_static(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         args, kwargs = list(args), dict(kwargs)
@@ -169,6 +182,6 @@ class Operation:
 
 def _without_half_precision(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     """Under autocast a bridged function counts as a float32 operation."""
-    if tensors and torch.is_autocast_enabled(tensors[0].device.type):
+    if tensors and tensors[0].device.type in _AUTOCAST and torch.is_autocast_enabled(tensors[0].device.type):
         return [t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for t in tensors]
     return tensors

@@ -131,7 +131,9 @@ def as_static(leaf: Any, where: Callable[[], str]) -> Any:
             "pass its tensors (dict(module.named_parameters()))."
         )
     if isinstance(leaf, torch.Tensor):
-        raise ConversionError(f"{where()}: a static argument must be a plain value, got a tensor. Pass it as an array argument.")
+        raise ConversionError(
+            f"{where()}: a static argument must be a plain value, got a tensor. Pass it as an array argument."
+        )
     try:
         hash(leaf)
     except TypeError as error:

@@ -25,7 +25,16 @@ class Residuals:
     the numbers of those needed.
     """
 
-    def __init__(self, tree: Any, sources: list[_Source], outputs: list[jax.ShapeDtypeStruct], n_tensors: int, jit: Callable):
+    def __init__(
+        self,
+        name: str,
+        tree: Any,
+        sources: list[_Source],
+        outputs: list[jax.ShapeDtypeStruct],
+        n_tensors: int,
+        jit: Callable,
+    ):
+        self.name = name
         inputs = sorted({s.at for s in sources if s.kind == "input"})
         self.tensors = [i for i in inputs if i < n_tensors]
         self.extras = [i - n_tensors for i in inputs if i >= n_tensors]
@@ -35,11 +44,12 @@ class Residuals:
 
     @classmethod
     def of(
-        cls, pullback: Any, tensors: Sequence, extras: Sequence, outputs: Sequence, jit: Callable
+        cls, name: str, pullback: Any, tensors: Sequence, extras: Sequence, outputs: Sequence, jit: Callable
     ) -> tuple[Residuals, list]:
         """Sort the leaves of a pullback made while tracing.
 
         Args:
+            name: of the function, for errors.
             pullback: result of `jax.vjp`.
             tensors, extras: inputs of the trace.
             outputs: differentiable outputs of the trace.
@@ -66,18 +76,17 @@ class Residuals:
                 at = kept_at[id(leaf)]
                 sources.append(_Source("key", at, jax.random.key_impl(leaf)) if is_key else _Source("kept", at))
         avals = [jax.ShapeDtypeStruct(o.shape, o.dtype) for o in outputs]
-        return cls(tree, sources, avals, len(tensors), jit), kept
+        return cls(name, tree, sources, avals, len(tensors), jit), kept
 
-    def backward(self, needed: tuple[bool, ...], present: tuple[bool, ...]) -> Callable:
-        """Executable `(*tensors, *kept, *cotangents, *extras) -> gradients`, of the needed ones among the wanted tensors, from the
-        cotangents that are present."""
-        key = needed, present
-        found = self._compiled.get(key)
+    def backward(self, present: tuple[bool, ...]) -> Callable:
+        """Executable `(*tensors, *kept, *cotangents, *extras) -> gradients` of the tensors that forward was asked for, from
+        the cotangents that are present."""
+        found = self._compiled.get(present)
         if found is None:
-            found = self._compiled.setdefault(key, self._jit(lambda *a: self._backward(needed, present, a), "backward"))
+            found = self._compiled.setdefault(present, self._jit(lambda *a: self._backward(present, a), "backward"))
         return found
 
-    def _backward(self, needed: tuple[bool, ...], present: tuple[bool, ...], arrays: Sequence) -> tuple:
+    def _backward(self, present: tuple[bool, ...], arrays: Sequence) -> list:
         n, end = len(self.tensors), len(arrays) - len(self.extras)
         begin = end - sum(present)
         kept, cotangents = arrays[n:begin], arrays[begin:end]
@@ -94,8 +103,7 @@ class Residuals:
             return source.at
 
         pullback = jax.tree.unflatten(self._tree, [leaf(s) for s in self._sources])
-        gradients = pull(pullback, self._outputs, present, cotangents)
-        return tuple(g for g, wanted in zip(gradients, needed, strict=True) if wanted)
+        return pull(pullback, self._outputs, present, cotangents)
 
 
 def pull(pullback: Callable, outputs: Sequence, present: Sequence[bool], cotangents: Sequence) -> list:
@@ -108,7 +116,9 @@ def pull(pullback: Callable, outputs: Sequence, present: Sequence[bool], cotange
         cotangents: the ones present.
     """
     supply = iter(cotangents)
-    full = tuple(_conj(next(supply)) if p else jnp.zeros(o.shape, o.dtype) for o, p in zip(outputs, present, strict=True))
+    full = tuple(
+        _conj(next(supply)) if p else jnp.zeros(o.shape, o.dtype) for o, p in zip(outputs, present, strict=True)
+    )
     return [_conj(g) for g in pullback(full)]
 
 

@@ -45,7 +45,8 @@ class Rows:
         if not extra:
             return list(tensors), n_rows
         return [
-            torch.cat((t, t[-1:].expand(extra, *t.shape[1:]))) if c else t for t, c in zip(tensors, carries, strict=True)
+            torch.cat((t, t[-1:].expand(extra, *t.shape[1:]))) if c else t
+            for t, c in zip(tensors, carries, strict=True)
         ], n_rows
 
     def cut(self, outputs: Sequence[torch.Tensor], n_rows: int, size: int) -> list[torch.Tensor]:
