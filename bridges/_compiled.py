@@ -87,6 +87,8 @@ def call_symbolic(kernel: Kernel, tensors: list[Tensor], extras: list) -> tuple[
     Returns:
         The output spec and the outputs, fake tensors.
     """
+    for tensor in tensors:
+        require_width(tensor.dtype)
     grad = torch.is_grad_enabled()
     wanted = tuple(grad and t.requires_grad and d for t, d in zip(tensors, kernel.differentiable, strict=True))
     key = ("entry", wanted, *[(type(x), x) if isinstance(x, (bool, int, float, complex)) else id(x) for x in extras])
@@ -130,8 +132,6 @@ def _backward(
 
 def _fake_outputs(handle: int, tensors: list[Tensor]) -> list[Tensor]:
     entry = _entry(handle)
-    for tensor in tensors:
-        require_width(tensor.dtype)
     shapes = output_shapes(lambda s: entry.trace(s)[0], [Shape.of(t) for t in tensors])
     device = tensors[0].device if tensors else torch.device("cpu")
     return [torch.empty(s.sizes, dtype=s.dtype, device=device) for s in shapes]

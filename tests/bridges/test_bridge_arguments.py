@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from bridges import ConversionError, jax2torch
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bridges import ConversionError, jax2torch
 
 
 class Pair(NamedTuple):

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from bridges import jax2torch
 from naive import naive_bridge
+
+from bridges import jax2torch
 
 
 def leaf(*shape, seed=0):

@@ -9,11 +9,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from bridges import ConversionError, copies, jax2torch
-from bridges._convert import result_to_torch, to_jax, to_torch
 from hypothesis import given
 from hypothesis import strategies as st
 from naive import naive_bridge
+
+from bridges import ConversionError, copies, jax2torch
+from bridges._convert import result_to_torch, to_jax, to_torch
 
 DTYPES = [
     torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64,

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 import torch
-from bridges import ConversionError, TransformError, jax2torch
 from naive import naive_bridge
 from torch.autograd import forward_ad
+
+from bridges import ConversionError, TransformError, jax2torch
 
 # torch imports its own deprecated decompositions at the first use of forward mode.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
