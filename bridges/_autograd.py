@@ -11,18 +11,19 @@ error, as for any torch operation.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import ref
 
 import jax
 import numpy as np
 import torch
 from torch.autograd import forward_ad
 
-from ._config import current_config
+from ._config import JaxConfig, current_config, with_config
 from ._convert import result_to_torch, to_jax
 from ._device import only_cpu, run_on
 from ._errors import explained
-from ._kernel import Kernel, OutputSpec
+from ._kernel import Kernel, Mask, OutputSpec, Tagged
 from ._residuals import Residuals
 
 
@@ -47,15 +48,19 @@ def run(call: Call, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
     return _evaluate(call, tensors)
 
 
-def execute(name: str, compiled: Callable, tensors: Sequence[torch.Tensor], extras: Sequence = ()) -> Any:
-    """Run an executable on the device of its tensors; `name` is shown in errors."""
-    arrays = [to_jax(t) for t in tensors]
-    arrays += extras
-    context = run_on(tensors)
+def execute(name: str, compiled: Callable, arrays: list, tensors: Sequence[torch.Tensor]) -> Any:
+    """Run an executable on the device of its tensors.
+
+    Args:
+        name: of the function, for errors.
+        compiled: the executable.
+        arrays: its arguments.
+        tensors: those that decide the device.
+    """
     try:
-        if context is None:
+        if only_cpu():
             return compiled(*arrays)
-        with context:
+        with run_on(tensors):
             return compiled(*arrays)
     except (TypeError, ValueError, NotImplementedError) as error:
         better = explained(error, name)
@@ -64,30 +69,47 @@ def execute(name: str, compiled: Callable, tensors: Sequence[torch.Tensor], extr
         raise better from None
 
 
-def execute_backward(
+def run_kernel(kernel: Kernel, compiled: Callable, tensors: Sequence[torch.Tensor], extras: Sequence) -> Tagged:
+    """Run the primal or forward executable of a kernel."""
+    arrays = [to_jax(t) for t in tensors]
+    arrays += extras
+    return execute(kernel.name, compiled, arrays, tensors)
+
+
+def run_backward(
     residuals: Residuals,
     present: tuple[bool, ...],
     tensors: Sequence[torch.Tensor],
     extras: Sequence,
-    kept: Sequence[torch.Tensor],
+    kept: Sequence[Any],
     cotangents: Sequence[torch.Tensor],
-) -> Sequence[jax.Array]:
-    """Gradients of the tensors that forward was asked for, from its inputs and what it kept."""
-    compiled = residuals.backward(present)
-    supplied = [tensors[i] for i in residuals.tensors]
-    return execute(residuals.name, compiled, (*supplied, *kept, *cotangents), [extras[i] for i in residuals.extras])
+) -> list[torch.Tensor]:
+    """Gradients of the tensors that forward was asked for.
+
+    Args:
+        residuals: of the forward pass.
+        present: which differentiable outputs have a cotangent.
+        tensors, extras: inputs of the forward pass.
+        kept: its residuals, as arrays or as tensors.
+        cotangents: those present.
+    """
+    arrays = [to_jax(tensors[i]) for i in residuals.tensors]
+    arrays += [to_jax(k) if isinstance(k, torch.Tensor) else k for k in kept]
+    arrays += [to_jax(c) for c in cotangents]
+    arrays += [extras[i] for i in residuals.extras]
+    result = execute(residuals.name, residuals.backward(present), arrays, (*tensors, *cotangents))
+    return [result_to_torch(x) for x in result]
 
 
 def _evaluate(call: Call, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    result = execute(call.kernel.name, call.kernel.primal, tensors, call.extras)
+    result = run_kernel(call.kernel, call.kernel.primal, tensors, call.extras)
     call.spec = result.tag
     return [result_to_torch(x) for x in result.leaves]
 
 
-def _to_torch_like(array: jax.Array, tensor: torch.Tensor) -> torch.Tensor:
-    """Gradient on the device of its tensor (a 0-d CPU tensor may accompany CUDA tensors)."""
-    gradient = result_to_torch(array)
-    return gradient if only_cpu() else gradient.to(tensor.device)
+def _to_device_of(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Gradient on the device of its tensor: a 0-d CPU tensor may accompany CUDA tensors."""
+    return gradient if gradient.device == tensor.device else gradient.to(tensor.device)
 
 
 class _Eager(torch.autograd.Function):
@@ -95,38 +117,56 @@ class _Eager(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        kernel = call.kernel
-        wanted = tuple([n and d for n, d in zip(ctx.needs_input_grad[1:], kernel.differentiable, strict=True)])
+        plan = call.kernel.plan(ctx.needs_input_grad[1:])
         # A NumPy array may be changed by its owner before backward, and has no version counter that would tell.
         extras = [x.copy() if isinstance(x, np.ndarray) else x for x in call.extras]
-        result = execute(kernel.name, kernel.forward(wanted), tensors, extras)
+        result = run_kernel(call.kernel, plan.forward, tensors, extras)
         spec, residuals = result.tag
         leaves = [result_to_torch(x) for x in result.leaves]
         n = len(spec.differentiable)
+        outputs = tuple(leaves[:n])
         call.spec = spec
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, *leaves[n:])
-        ctx.call, ctx.extras, ctx.wanted, ctx.residuals, ctx.config = call, extras, wanted, residuals, current_config()
-        outputs = leaves[:n]
-        if not all(spec.differentiable):
+        ctx.state = _State(call, extras, plan.wanted, residuals, [ref(x) for x in result.leaves[n:]], current_config())
+        if False in spec.differentiable:
             ctx.mark_non_differentiable(*[x for x, d in zip(outputs, spec.differentiable, strict=True) if not d])
-        return tuple(outputs)
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors
-        n = len(ctx.wanted)
+        state: _State = ctx.state
+        n, differentiable = len(state.wanted), state.call.spec.differentiable
         if torch.is_grad_enabled() or forward_ad._current_level >= 0:
-            return None, *_pull_back(ctx, ctx.extras, saved[:n], ctx.wanted, ctx.call.spec, gradients)
-        cotangents = [g for g, d in zip(gradients, ctx.call.spec.differentiable, strict=True) if d]
+            return None, *_pull_back(state.call, state.extras, state.config, saved[:n], state.wanted, gradients)
+        cotangents = [g for g, d in zip(gradients, differentiable, strict=True) if d]
         present = tuple([g is not None for g in cotangents])
-        if not any(present):
+        if True not in present:
             return (None,) * (n + 1)
         given = [g for g in cotangents if g is not None]
-        with ctx.config.active():
-            arrays = execute_backward(ctx.residuals, present, saved[:n], ctx.extras, saved[n:], given)
-        supply = iter(arrays)
-        return None, *[_to_torch_like(next(supply), t) if m else None for t, m in zip(saved, ctx.wanted, strict=False)]
+        kept = [_array_or(t, r()) for t, r in zip(saved[n:], state.kept, strict=True)]
+        with with_config(state.config):
+            result = iter(run_backward(state.residuals, present, saved[:n], state.extras, kept, given))
+        return None, *[_to_device_of(next(result), t) if w else None for t, w in zip(saved, state.wanted, strict=False)]
+
+
+class _State(NamedTuple):
+    """What a graph node keeps besides its saved tensors. `kept` refers weakly to the arrays behind the saved residuals."""
+
+    call: Call
+    extras: Sequence
+    wanted: Mask
+    residuals: Residuals
+    kept: list[ref]
+    config: JaxConfig
+
+
+def _array_or(tensor: torch.Tensor, array: jax.Array | None) -> Any:
+    """The array whose memory a saved tensor is, if torch's hooks have left it there, else the tensor."""
+    if array is not None and only_cpu() and array.unsafe_buffer_pointer() == tensor.data_ptr():
+        return array
+    return tensor
 
 
 class _Functional(torch.autograd.Function):
@@ -149,7 +189,7 @@ class _Functional(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         kernel = ctx.call.kernel
         needed = tuple([n and d for n, d in zip(ctx.needs_input_grad[1:], kernel.differentiable, strict=True)])
-        return None, *_pull_back(ctx, ctx.call.extras, ctx.saved_tensors, needed, ctx.call.spec, gradients)
+        return None, *_pull_back(ctx.call, ctx.call.extras, ctx.config, ctx.saved_tensors, needed, gradients)
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
@@ -171,19 +211,19 @@ class _Functional(torch.autograd.Function):
 
 
 def _pull_back(
-    ctx: Any,
+    call: Call,
     extras: Sequence,
+    config: JaxConfig,
     tensors: Sequence[torch.Tensor],
-    needed: tuple[bool, ...],
-    spec: OutputSpec,
+    needed: Mask,
     gradients: Sequence[torch.Tensor | None],
 ) -> list[torch.Tensor | None]:
     """Gradients as a function of inputs and cotangents that is itself differentiable."""
-    cotangents = [g for g, d in zip(gradients, spec.differentiable, strict=True) if d]
+    cotangents = [g for g, d in zip(gradients, call.spec.differentiable, strict=True) if d]
     present = tuple([g is not None for g in cotangents])
-    if not any(present) or not any(needed):
+    if True not in present or True not in needed:
         return [None] * len(tensors)
-    call = Call(ctx.call.kernel.vjp(needed, present), extras)
-    with ctx.config.active():
-        result = iter(run(call, (*tensors, *[g for g in cotangents if g is not None])))
-    return [next(result) if n else None for n in needed]
+    of_gradients = Call(call.kernel.vjp(needed, present), extras)
+    with with_config(config):
+        result = iter(run(of_gradients, (*tensors, *[g for g in cotangents if g is not None])))
+    return [_to_device_of(next(result), t) if n else None for t, n in zip(tensors, needed, strict=True)]

@@ -16,8 +16,8 @@ import jax
 import torch
 from torch import Tensor
 
-from ._autograd import execute, execute_backward
-from ._config import current_config
+from ._autograd import run_backward, run_kernel
+from ._config import current_config, with_config
 from ._convert import require_width, result_to_torch
 from ._errors import BridgeError
 from ._kernel import Kernel, OutputSpec
@@ -106,15 +106,15 @@ def _signature(tensors: Sequence[Tensor]) -> tuple:
 @torch.library.custom_op("bridges::primal", mutates_args=())
 def _primal(handle: int, tensors: list[Tensor]) -> list[Tensor]:
     entry = _entry(handle)
-    with entry.config.active():
-        return [result_to_torch(x) for x in execute(entry.kernel.name, entry.forward, tensors, entry.extras).leaves]
+    with with_config(entry.config):
+        return [result_to_torch(x) for x in run_kernel(entry.kernel, entry.forward, tensors, entry.extras).leaves]
 
 
 @torch.library.custom_op("bridges::forward", mutates_args=())
 def _forward(handle: int, tensors: list[Tensor]) -> list[Tensor]:
     entry = _entry(handle)
-    with entry.config.active():
-        result = execute(entry.kernel.name, entry.forward, tensors, entry.extras)
+    with with_config(entry.config):
+        result = run_kernel(entry.kernel, entry.forward, tensors, entry.extras)
         entry.residuals[_signature(tensors)] = result.tag.residuals
         return [result_to_torch(x) for x in result.leaves]
 
@@ -125,9 +125,8 @@ def _backward(
 ) -> list[Tensor]:
     entry = _entry(handle)
     residuals = entry.residuals[_signature(tensors)]
-    with entry.config.active():
-        gradients = execute_backward(residuals, tuple(present), tensors, entry.extras, kept, cotangents)
-        return [result_to_torch(x) for x in gradients]
+    with with_config(entry.config):
+        return run_backward(residuals, tuple(present), tensors, entry.extras, kept, cotangents)
 
 
 def _fake_outputs(handle: int, tensors: list[Tensor]) -> list[Tensor]:

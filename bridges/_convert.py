@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections import Counter
 from typing import Any
 
@@ -43,14 +42,14 @@ _REINTERPRETED = {
 }
 """dtypes that NumPy knows only through ml_dtypes: same bits, another name."""
 
+_KNOWN = _NATIVE | set(_REINTERPRETED)
 _WIDE = {torch.float64, torch.complex128, torch.int64, torch.uint64}
 _WIDE_NUMPY = {np.dtype(name) for name in ("float64", "complex128", "int64", "uint64")}
 _PLAIN = {torch.Tensor, torch.nn.Parameter, torch.nn.Buffer}
 
-_FROM_JAX = {jax.numpy.dtype(str(d).removeprefix("torch.")): d for d in (*_NATIVE, *_REINTERPRETED)}
+_NATIVE_NUMPY = {np.dtype(str(dtype).removeprefix("torch.")) for dtype in _NATIVE}
 
-_buffer_types: dict[int, type] = {}
-"""ctypes arrays by length; making such a type costs more than using it."""
+_from_capsule = torch.utils.dlpack.from_dlpack
 
 
 def to_jax(tensor: torch.Tensor) -> Any:
@@ -67,9 +66,10 @@ def to_jax(tensor: torch.Tensor) -> Any:
     if type(tensor) not in _PLAIN:
         _require_memory(tensor)
     dtype = tensor.dtype
-    if tensor.layout is not torch.strided or not (dtype in _NATIVE or dtype in _REINTERPRETED):
+    if tensor.layout is not torch.strided or dtype not in _KNOWN:
         raise ConversionError(_describe_unknown(tensor))
-    require_width(dtype)
+    if dtype in _WIDE:
+        require_width(dtype)
     if tensor.requires_grad:
         tensor = tensor.detach()
     if tensor.is_conj():
@@ -78,8 +78,7 @@ def to_jax(tensor: torch.Tensor) -> Any:
     if tensor.is_neg():
         copies["negative"] += 1
         tensor = tensor.resolve_neg()
-    device = tensor.device.type
-    if device == "cpu":
+    if tensor.is_cpu:
         try:
             return _cpu_to_jax(tensor)
         except RuntimeError:
@@ -150,25 +149,14 @@ def to_torch(array: jax.Array) -> torch.Tensor:
 
 
 def result_to_torch(array: jax.Array) -> torch.Tensor:
-    """`to_torch` for results of compiled functions, which lie dense and in order; on the CPU without DLPack's cost.
+    """`to_torch` for results of compiled functions; on the CPU through a NumPy view, at a third of the cost.
 
     Raises:
         ConversionError: as `to_torch`.
     """
-    dtype = _FROM_JAX.get(array.dtype)
-    size = array.size
-    if dtype is None or not size or not only_cpu():
-        return to_torch(array)
-    array.block_until_ready()
-    n_bytes = size * dtype.itemsize
-    buffer_type = _buffer_types.get(n_bytes)
-    if buffer_type is None:
-        buffer_type = _buffer_types.setdefault(n_bytes, type("XlaBuffer", (ctypes.c_byte * n_bytes,), {}))
-    buffer = buffer_type.from_address(array.unsafe_buffer_pointer())
-    buffer.owner = array
-    if dtype in _NATIVE:
-        return torch.from_numpy(np.ndarray(array.shape, array.dtype, buffer))
-    return torch.frombuffer(buffer, dtype=dtype).view(array.shape)
+    if only_cpu() and array.dtype in _NATIVE_NUMPY:
+        return _from_capsule(np.asarray(array).__dlpack__(max_version=(1, 0)))
+    return to_torch(array)
 
 
 def check_array(value: Any) -> None:

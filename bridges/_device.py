@@ -48,8 +48,8 @@ def require_backend(device: torch.device) -> None:
     raise DeviceError(f"got a tensor on {device}; the bridge shares memory on 'cpu' and 'cuda'. Move it with .cpu().")
 
 
-def run_on(tensors: Iterable[torch.Tensor]) -> contextlib.AbstractContextManager | None:
-    """Context in which JAX places host data where the tensors are; None if there is nothing to do.
+def run_on(tensors: Iterable[torch.Tensor]) -> contextlib.AbstractContextManager:
+    """Context in which JAX places host data where the tensors are.
 
     CPU tensors must not be sent to a GPU because that is JAX's default device. Tensors on a GPU fix the device by
     themselves; 0-d CPU tensors may accompany them, as in torch.
@@ -57,8 +57,6 @@ def run_on(tensors: Iterable[torch.Tensor]) -> contextlib.AbstractContextManager
     Raises:
         DeviceError: tensors on several devices.
     """
-    if only_cpu():
-        return None
     devices = {tensor.device for tensor in tensors}
     if len(devices) > 1:
         devices = {tensor.device for tensor in tensors if tensor.dim() or tensor.device.type != "cpu"}
@@ -67,7 +65,7 @@ def run_on(tensors: Iterable[torch.Tensor]) -> contextlib.AbstractContextManager
                 f"expected all tensors on one device, got {', '.join(sorted(map(str, devices)))}. Move them with .to(device)."
             )
     if not devices:
-        return None
+        return contextlib.nullcontext()
     (device,) = devices
     require_backend(device)
     if device.type == "cpu":

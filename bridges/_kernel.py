@@ -40,6 +40,13 @@ class Tagged:
         return cls(leaves, tag)
 
 
+class Plan(NamedTuple):
+    """What a forward pass with gradients runs, and the tensors its gradients are wanted of."""
+
+    wanted: Mask
+    forward: Callable
+
+
 class ForwardTag(NamedTuple):
     """Tag of a forward pass: its leaves are the outputs, then the residuals that must be kept."""
 
@@ -73,6 +80,15 @@ class Kernel:
         self.fn, self.differentiable, self.name, self.traces, self.kind = fn, differentiable, name, traces, kind
         self.primal = self.jit(self._primal, "primal")
         self._derived: dict[tuple, Any] = {}
+        self._plans: dict[Mask, Plan] = {}
+
+    def plan(self, needs_grad: Mask) -> Plan:
+        """What to run for tensors of which these need gradients."""
+        found = self._plans.get(needs_grad)
+        if found is None:
+            wanted = tuple(n and d for n, d in zip(needs_grad, self.differentiable, strict=True))
+            found = self._plans.setdefault(needs_grad, Plan(wanted, self.forward(wanted)))
+        return found
 
     def jit(self, function: Callable, kind: str) -> Callable:
         """Compile a function of flat arrays, counting its traces."""

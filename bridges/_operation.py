@@ -22,7 +22,7 @@ from ._rows import Rows
 
 _TENSOR = "tensor"
 _EXTRA = "extra"
-_AUTOCAST = ("cpu", "cuda")
+_HALF = {torch.bfloat16, torch.float16}
 
 
 class Arguments(NamedTuple):
@@ -62,12 +62,12 @@ class Operation:
         self._kernels: dict[tuple, tuple[Kernel, tuple[bool, ...] | None]] = {}
 
     def __call__(self, args: tuple, kwargs: dict) -> Any:
-        call_arguments, carries_rows = self.arguments(args, kwargs)
-        kernel, tensors, extras = call_arguments
-        if any([is_symbolic(t) for t in tensors]):
-            from ._compiled import call_symbolic
+        (kernel, tensors, extras), carries_rows = self.arguments(args, kwargs)
+        for tensor in tensors:
+            if type(tensor) is not torch.Tensor and is_symbolic(tensor):
+                from ._compiled import call_symbolic
 
-            return self.result(*call_symbolic(kernel, tensors, extras))
+                return self.result(*call_symbolic(kernel, tensors, extras))
         call = Call(kernel, extras)
         if self._rows is None:
             outputs = run(call, tensors)
@@ -182,6 +182,7 @@ class Operation:
 
 def _without_half_precision(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     """Under autocast a bridged function counts as a float32 operation."""
-    if tensors and tensors[0].device.type in _AUTOCAST and torch.is_autocast_enabled(tensors[0].device.type):
-        return [t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for t in tensors]
+    for tensor in tensors:
+        if tensor.dtype in _HALF and torch.is_autocast_enabled(tensor.device.type):
+            return [t.float() if t.dtype in _HALF else t for t in tensors]
     return tensors

@@ -14,6 +14,7 @@ import torch
 from ._errors import ConversionError
 
 SCALARS = (bool, int, float, complex)
+_LEAVES = {torch.Tensor, torch.nn.Parameter, str, *SCALARS}
 
 
 class Spec(NamedTuple):
@@ -98,7 +99,7 @@ def flatten(tree: Any) -> tuple[list, Spec]:
     """Leaves of a tree (anything that is no container) and its structure."""
     leaves, structure = jax.tree.flatten(tree)
     for leaf in leaves:
-        if not isinstance(leaf, (torch.Tensor, *SCALARS, str)) and _is_plain_dataclass(leaf):
+        if type(leaf) not in _LEAVES and _is_plain_dataclass(leaf):
             leaves, structure = jax.tree.flatten(_wrap(tree))
             return leaves, Spec(structure, True)
     return leaves, Spec(structure, False)
