@@ -1,7 +1,9 @@
-"""Cost of the bridge: a bridged call against the same jitted JAX calls, and against the naive bridge that calls jax.vjp each time.
+"""Cost of the bridge: a bridged call against the same jitted JAX calls, and against the naive bridge.
 
-Every variant is timed in turn, many rounds over, and the least time of each counts, so that a busy machine disturbs all alike.
-The direct calls wait for their results, as a bridged call does. Run from the repository: python benchmarks/bench_bridge.py
+The naive bridge calls jax.vjp each time. Every variant is timed in turn, many rounds over, and the least time of each
+counts, so that a busy machine disturbs all alike. The direct calls wait for their results, as a bridged call does.
+
+    python benchmarks/bench_bridge.py
 """
 
 from __future__ import annotations
@@ -162,7 +164,8 @@ def main() -> None:
             print(f"  {name:45s} {t:12.1f}")
         for kind in ("forward", "forward + backward"):
             ours, direct, naive = (times[f"{who} {kind}"] for who in ("bridged", "direct", "naive"))
-            print(f"  {kind}: {ours - direct:.1f} us over direct (x{ours / direct:.2f}); naive takes x{naive / ours:.1f} as long")
+            over = f"{ours - direct:.1f} us over direct (x{ours / direct:.2f})"
+            print(f"  {kind}: {over}; naive takes x{naive / ours:.1f} as long")
         print(f"  copies counted: {dict(copies) or 'none'}")
     results["steady state"] = steady_state(options.calls)
     print("\nsteady state:", results["steady state"])

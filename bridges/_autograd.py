@@ -1,11 +1,12 @@
 """A kernel as a differentiable torch operation.
 
-Two `autograd.Function`s carry it. Plain autograd uses `_Eager`: forward keeps the residuals of JAX's own vjp as saved tensors and
-backward runs the compiled pullback on them. Under `torch.func` transformations and forward mode `_Functional` keeps the
-inputs only; its derivatives, and the backward of a backward (`create_graph=True`), are kernels themselves and come back here.
+Two `autograd.Function`s carry it. Plain autograd uses `JaxFunction`: forward keeps the residuals of JAX's own vjp as saved
+tensors and backward runs the compiled pullback on them. Under `torch.func` transformations and forward mode
+`JaxTransform` keeps the inputs only; its derivatives, and the backward of a backward (`create_graph=True`), are kernels
+themselves and come back here.
 
-The saved inputs carry torch's version counters, so an input changed in place between forward and backward raises torch's own
-error, as for any torch operation.
+The saved inputs carry torch's version counters, so an input changed in place between forward and backward raises
+torch's own error, as for any torch operation.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ class Call:
 def run(call: Call, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
     """Outputs of a kernel, connected to autograd where a tensor needs it; sets `call.spec`."""
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return _Functional.apply(call, *tensors)
+        return JaxTransform.apply(call, *tensors)
     if torch.is_grad_enabled():
         for tensor, differentiable in zip(tensors, call.kernel.differentiable, strict=True):
             if differentiable and tensor.requires_grad:
-                return _Eager.apply(call, *tensors)
+                return JaxFunction.apply(call, *tensors)
     return _evaluate(call, tensors)
 
 
@@ -112,7 +113,7 @@ def _to_device_of(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     return gradient if gradient.device == tensor.device else gradient.to(tensor.device)
 
 
-class _Eager(torch.autograd.Function):
+class JaxFunction(torch.autograd.Function):
     """Plain autograd, with residuals."""
 
     @staticmethod
@@ -152,7 +153,8 @@ class _Eager(torch.autograd.Function):
 
 
 class _State(NamedTuple):
-    """What a graph node keeps besides its saved tensors. `kept` refers weakly to the arrays behind the saved residuals."""
+    """What a graph node keeps besides its saved tensors. `kept` refers weakly to the arrays behind the saved
+    residuals."""
 
     call: Call
     extras: Sequence
@@ -169,7 +171,7 @@ def _array_or(tensor: torch.Tensor, array: jax.Array | None) -> Any:
     return tensor
 
 
-class _Functional(torch.autograd.Function):
+class JaxTransform(torch.autograd.Function):
     """`torch.func` transformations and forward mode: every derivative is a kernel of the inputs."""
 
     @staticmethod

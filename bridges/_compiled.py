@@ -1,8 +1,8 @@
 """Bridged functions under `torch.compile` and `torch.export`: custom operators with fake implementations and autograd.
 
-Dynamo does not look into a bridged function; it records a call of `traced`, and AOTAutograd, running that with fake tensors,
-arrives here by `call_symbolic`. The operators take a handle (an integer in the graph) of the kernel and its numbers. In plain
-eager mode none of this is used, as it costs more than an `autograd.Function`.
+Dynamo does not look into a bridged function; it records a call of `traced`, and AOTAutograd, running that with fake
+tensors, arrives here by `call_symbolic`. The operators take a handle (an integer in the graph) of the kernel and its
+numbers. In plain eager mode none of this is used, as it costs more than an `autograd.Function`.
 """
 
 from __future__ import annotations

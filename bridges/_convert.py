@@ -1,4 +1,5 @@
-"""Tensors to JAX arrays and back: the same memory where dtype, layout and alignment allow, one counted copy elsewhere."""
+"""Tensors to JAX arrays and back: the same memory where dtype, layout and alignment allow, one counted copy
+elsewhere."""
 
 from __future__ import annotations
 
@@ -25,12 +26,12 @@ _GPU_ALIGNMENT = 16
 """Bytes; XLA's GPU executables assume it of their parameters."""
 
 _SHARE_PERMUTED = 1 << 20
-"""Bytes; a permuted tensor (`.T`, channels last) of at least this size is shared and JAX compiles for its layout. Smaller
-ones are copied, which costs less than the sharing."""
+"""Bytes; a permuted tensor (`.T`, channels last) of at least this size is shared and JAX compiles for its layout.
+Smaller ones are copied, which costs less than the sharing."""
 
 _NATIVE = {
-    torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64,
-    torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128,
+    torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32,
+    torch.int64, torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128,
 }  # fmt: skip
 
 _REINTERPRETED = {
@@ -55,9 +56,9 @@ _from_capsule = torch.utils.dlpack.from_dlpack
 def to_jax(tensor: torch.Tensor) -> Any:
     """What a jitted JAX function can be called with: the tensor's memory, detached from autograd.
 
-    On the CPU this is a NumPy view (cheaper than a `jax.Array`; XLA shares it without a copy when it starts at a multiple
-    of 64 bytes), for large permuted tensors a `jax.Array` with their layout. CUDA tensors go through DLPack on their own
-    device, ordered after torch's current stream.
+    On the CPU this is a NumPy view (cheaper than a `jax.Array`; XLA shares it without a copy when it starts at a
+    multiple of 64 bytes), for large permuted tensors a `jax.Array` with their layout. CUDA tensors go through DLPack on
+    their own device, ordered after torch's current stream.
 
     Raises:
         ConversionError: a 64-bit tensor while JAX runs in 32 bits, a dtype JAX lacks, or a tensor without plain memory.
@@ -133,8 +134,8 @@ def is_symbolic(tensor: torch.Tensor) -> bool:
 def to_torch(array: jax.Array) -> torch.Tensor:
     """A tensor on the array's memory. The array must not be used in JAX afterwards if the tensor is changed in place.
 
-    On the CPU this waits until the array is computed, so that the inputs of the computation may be changed afterwards. On
-    a GPU torch's current stream waits for it.
+    On the CPU this waits until the array is computed, so that the inputs of the computation may be changed afterwards.
+    On a GPU torch's current stream waits for it.
 
     Raises:
         ConversionError: torch has no such dtype (typed random keys, 4-bit integers ...).
@@ -143,8 +144,8 @@ def to_torch(array: jax.Array) -> torch.Tensor:
         return torch.from_dlpack(array)
     except (BufferError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise ConversionError(
-            f"a JAX array of dtype {array.dtype} has no torch equivalent. Return it as another dtype (astype), a random key "
-            "by jax.random.key_data."
+            f"a JAX array of dtype {array.dtype} has no torch equivalent. Return it as another dtype (astype), a "
+            "random key by jax.random.key_data."
         ) from error
 
 
@@ -197,15 +198,15 @@ def _require_memory(tensor: torch.Tensor) -> None:
         )
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or torch._C._functorch.is_legacy_batchedtensor(tensor):
         raise ConversionError(
-            "got a tensor of a torch.func transformation where plain memory is needed. Transform the bridged function itself "
-            "(torch.func.vmap, grad, jacrev); is_grads_batched and vectorize=True are not supported."
+            "got a tensor of a torch.func transformation where plain memory is needed. Transform the bridged function "
+            "itself (torch.func.vmap, grad, jacrev); is_grads_batched and vectorize=True are not supported."
         )
     if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ and not _is_subclass_with_own_memory(
         tensor
     ):
         raise ConversionError(
-            f"got a {type(tensor).__module__}.{type(tensor).__name__}, a tensor subclass that wraps others. Pass the plain "
-            "tensor in it (for a DTensor: .to_local() or .full_tensor())."
+            f"got a {type(tensor).__module__}.{type(tensor).__name__}, a tensor subclass that wraps others. Pass the "
+            "plain tensor in it (for a DTensor: .to_local() or .full_tensor())."
         )
 
 

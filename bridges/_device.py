@@ -41,9 +41,9 @@ def require_backend(device: torch.device) -> None:
         return
     if device.type == "cuda":
         raise DeviceError(
-            f"got a tensor on {device}, but JAX has no GPU backend (it runs on {jax.default_backend()}). Install JAX with "
-            "the CUDA plugin that matches torch, for example `pip install 'jax[cuda13]'`, check that JAX_PLATFORMS does not "
-            "exclude it, or move the tensor to the CPU with .cpu()."
+            f"got a tensor on {device}, but JAX has no GPU backend (it runs on {jax.default_backend()}). Install JAX "
+            "with the CUDA plugin that matches torch, for example `pip install 'jax[cuda13]'`, check that "
+            "JAX_PLATFORMS does not exclude it, or move the tensor to the CPU with .cpu()."
         )
     raise DeviceError(f"got a tensor on {device}; the bridge shares memory on 'cpu' and 'cuda'. Move it with .cpu().")
 
@@ -62,7 +62,8 @@ def run_on(tensors: Iterable[torch.Tensor]) -> contextlib.AbstractContextManager
         devices = {tensor.device for tensor in tensors if tensor.dim() or tensor.device.type != "cpu"}
         if len(devices) > 1:
             raise DeviceError(
-                f"expected all tensors on one device, got {', '.join(sorted(map(str, devices)))}. Move them with .to(device)."
+                f"expected all tensors on one device, got {', '.join(sorted(map(str, devices)))}. Move them with "
+                ".to(device)."
             )
     if not devices:
         return contextlib.nullcontext()

@@ -28,13 +28,14 @@ def explained(error: Exception, name: str) -> Exception:
     text = str(error)
     if "forward-mode" in text and "custom_vjp" in text:
         return TransformError(
-            f"{name} has no forward-mode derivative: it defines its reverse derivative by jax.custom_vjp. Use reverse mode "
-            "(backward, torch.func.grad, vjp, jacrev) instead of jvp, jacfwd, hessian or dual numbers."
+            f"{name} has no forward-mode derivative: it defines its reverse derivative by jax.custom_vjp. Use reverse "
+            "mode (backward, torch.func.grad, vjp, jacrev) instead of jvp, jacfwd, hessian or dual numbers."
         )
     if "Reverse-mode differentiation does not work" in text:
         return TransformError(
-            f"{name} cannot be differentiated in reverse here, because it runs a loop of unknown length (lax.while_loop, or "
-            "fori_loop with traced bounds) in the function itself or, for a second derivative, in its own jax.custom_vjp "
-            "rule. Give the function a jax.custom_vjp rule, use a scan, or drop create_graph=True."
+            f"{name} cannot be differentiated in reverse here, because it runs a loop of unknown length "
+            "(lax.while_loop, or fori_loop with traced bounds) in the function itself or, for a second derivative, in "
+            "its own jax.custom_vjp rule. Give the function a jax.custom_vjp rule, use a scan, or drop "
+            "create_graph=True."
         )
     return error

@@ -22,15 +22,16 @@ def jax2torch(
 ) -> Callable:
     """Make a JAX function callable with torch tensors, and differentiable by torch.
 
-    Any pytree goes in and comes out: dicts, lists, tuples, NamedTuples, dataclasses (registered with JAX or not), None, Python
-    numbers; numbers in a result become 0-d tensors. Tensors share their memory with JAX where dtype, layout and alignment
-    allow (`bridges.copies` counts the others). Forward and backward are each traced and compiled once per structure, shapes,
-    dtypes, devices and set of inputs that need gradients; backward computes only the gradients that are needed. Without
-    gradients (`torch.no_grad`, no input requires one) nothing is kept for a backward pass.
+    Any pytree goes in and comes out: dicts, lists, tuples, NamedTuples, dataclasses (registered with JAX or not), None,
+    Python numbers; numbers in a result become 0-d tensors. Tensors share their memory with JAX where dtype, layout and
+    alignment allow (`bridges.copies` counts the others). Forward and backward are each traced and compiled once per
+    structure, shapes, dtypes, devices and set of inputs that need gradients; backward computes only the gradients that
+    are needed. Without gradients (`torch.no_grad`, no input requires one) nothing is kept for a backward pass.
 
-    Backward, double backward, `torch.func.vmap/grad/vjp/jacrev`, forward mode (`torch.func.jvp/jacfwd`, dual numbers) and
-    `torch.compile` work. Tensors given to the function must not be changed in place before backward has run; torch raises its
-    own error if they are. Under `torch.autocast`, half-precision tensors are cast to float32, as for a float32 operation.
+    Backward, double backward, `torch.func.vmap/grad/vjp/jacrev`, forward mode (`torch.func.jvp/jacfwd`, dual numbers)
+    and `torch.compile` work. Tensors given to the function must not be changed in place before backward has run; torch
+    raises its own error if they are. Under `torch.autocast`, half-precision tensors are cast to float32, as for a
+    float32 operation.
 
     Example:
         >>> f = jax2torch(lambda x, w: jnp.tanh(x @ w).sum())
@@ -40,9 +41,9 @@ def jax2torch(
         fn: a JAX function of arrays.
         static_argnames: arguments that are compiled in; they must be hashable.
         nondiff_argnames: arguments whose tensors are never differentiated.
-        vectorized: the rows (first axis) of the arguments do not interact. Batches are then padded to a few sizes (powers of
-            two up to 256, multiples of 256 above), so that a ragged last batch does not compile again. True: every tensor
-            with an axis has rows; or the names of the arguments that do. Every result must have rows.
+        vectorized: the rows (first axis) of the arguments do not interact. Batches are then padded to a few sizes
+            (powers of two up to 256, multiples of 256 above), so that a ragged last batch does not compile again. True:
+            every tensor with an axis has rows; or the names of the arguments that do. Every result must have rows.
         name: shown in the profile and in errors; by default the function's own.
 
     Returns:

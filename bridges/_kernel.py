@@ -1,4 +1,5 @@
-"""A JAX function of flat arrays, its compiled executables, and its derivatives, which are functions of the same kind."""
+"""A JAX function of flat arrays, its compiled executables, and its derivatives, which are functions of the same
+kind."""
 
 from __future__ import annotations
 
@@ -58,8 +59,8 @@ class Kernel:
     """A function `(tensors, extras) -> Tagged` with lazily compiled executables.
 
     `tensors` are the arrays that torch may differentiate or batch, `extras` the others (Python numbers, NumPy and JAX
-    arrays). The kernels of the derivatives take `(*tensors, *cotangents)` or `(*tensors, *tangents)` and are cached here, so
-    derivatives of any order are each traced once.
+    arrays). The kernels of the derivatives take `(*tensors, *cotangents)` or `(*tensors, *tangents)` and are cached
+    here, so derivatives of any order are each traced once.
 
     Args:
         fn: the function; its `Tagged` result has an `OutputSpec`.
@@ -105,12 +106,13 @@ class Kernel:
         return self._cached(("forward", wanted), lambda: self.jit(lambda *a: self._forward(wanted, a), "forward"))
 
     def vjp(self, wanted: Mask, present: Mask) -> Kernel:
-        """Kernel `(*tensors, *cotangents) -> gradients` of the wanted tensors; `present` says which differentiable outputs
-        have a cotangent."""
+        """Kernel `(*tensors, *cotangents) -> gradients` of the wanted tensors; `present` says which differentiable
+        outputs have a cotangent."""
         return self._cached(("vjp", wanted, present), lambda: self._vjp(wanted, present))
 
     def jvp(self, moving: Mask) -> Kernel:
-        """Kernel `(*tensors, *tangents) -> tangents` of the differentiable outputs; `moving` says which tensors have one."""
+        """Kernel `(*tensors, *tangents) -> tangents` of the differentiable outputs; `moving` says which tensors have
+        one."""
         return self._cached(("jvp", moving), lambda: self._jvp(moving))
 
     def vmap(self, axes: tuple[int | None, ...]) -> Kernel:
@@ -129,7 +131,8 @@ class Kernel:
         return self.fn(*self._split(arrays))
 
     def _of(self, chosen: Mask, tensors: Sequence, extras: Sequence) -> tuple[Callable, list, list[OutputSpec]]:
-        """The function of the chosen tensors alone, `-> (differentiable outputs, others)`; their values; its output spec."""
+        """The function of the chosen tensors alone, `-> (differentiable outputs, others)`; their values; its output
+        spec."""
         spec: list[OutputSpec] = []
 
         def function(*values: Any) -> tuple[tuple, tuple]:

@@ -144,7 +144,8 @@ class Operation:
             if not is_array(leaf):
                 raise ConversionError(
                     f"{self.name}: expected a result of arrays, numbers and texts in containers, got a "
-                    f"{type(leaf).__name__} ({leaf!r}). Return it by another function, or in a dataclass's static field."
+                    f"{type(leaf).__name__} ({leaf!r}). Return it by another function, or in a dataclass's static "
+                    "field."
                 )
             check_array(leaf)
             arrays.append(jnp.asarray(leaf))
@@ -171,13 +172,14 @@ class Operation:
         )
 
     def _mark_static(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        args, kwargs = list(args), dict(kwargs)
+        positional, kwargs = list(args), dict(kwargs)
         for name, position in self._static.items():
             if name in kwargs:
                 kwargs[name] = Static(as_static(kwargs[name], lambda n=name: f"argument {n}"), kwargs[name])
-            elif position is not None and position < len(args):
-                args[position] = Static(as_static(args[position], lambda n=name: f"argument {n}"), args[position])
-        return tuple(args), kwargs
+            elif position is not None and position < len(positional):
+                value = positional[position]
+                positional[position] = Static(as_static(value, lambda n=name: f"argument {n}"), value)
+        return tuple(positional), kwargs
 
 
 def _without_half_precision(tensors: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -1,9 +1,9 @@
 """One process, two frameworks: GPU memory left to torch, no JAX in forked children, no DataParallel threads.
 
-JAX is multithreaded. A child made by `fork` after JAX has started inherits its locks but not the threads that hold them;
-using JAX there hangs. torch's own work in such a child (a `DataLoader` worker that reads and batches tensors) is safe. The
-bridge therefore marks such children and raises in them instead of hanging. JAX's own `RuntimeWarning` at the fork is left as
-it is: it is true for code that calls JAX without the bridge. `worker_context` avoids both.
+JAX is multithreaded. A child made by `fork` after JAX has started inherits its locks but not the threads that hold
+them; using JAX there hangs. torch's own work in such a child (a `DataLoader` worker that reads and batches tensors) is
+safe. The bridge therefore marks such children and raises in them instead of hanging. JAX's own `RuntimeWarning` at the
+fork is left alone, as it is true for code that calls JAX without the bridge. `worker_context` avoids both.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def jax_is_running() -> bool:
 def leave_gpu_memory_to_torch() -> None:
     """Ask JAX not to take three quarters of the GPU's memory at its first operation, unless the user decided otherwise.
 
-    Takes effect only before JAX starts its backend; a value of `XLA_PYTHON_CLIENT_PREALLOCATE` already set is respected.
+    Takes effect only before JAX starts its backend; a value of `XLA_PYTHON_CLIENT_PREALLOCATE` already set is
+    respected.
 
     Warns:
         RuntimeWarning: JAX already runs on a GPU with its default, so it is too late.
@@ -41,8 +42,8 @@ def leave_gpu_memory_to_torch() -> None:
 
         if jax.default_backend() == "gpu":
             warnings.warn(
-                "JAX already runs on the GPU and has reserved most of its memory. Import `bridges` before the first JAX "
-                f"operation, or set {_PREALLOCATE}=false (or XLA_PYTHON_CLIENT_MEM_FRACTION) in the environment.",
+                "JAX already runs on the GPU and has reserved most of its memory. Import `bridges` before the first "
+                f"JAX operation, or set {_PREALLOCATE}=false (or XLA_PYTHON_CLIENT_MEM_FRACTION) in the environment.",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -71,8 +72,8 @@ def check_process() -> None:
     """
     if _Child.forked:
         raise ForkError(
-            f"process {os.getpid()} was forked from one in which JAX was already running; JAX would hang here. Start the "
-            "workers with multiprocessing_context='spawn' or 'forkserver' (DataLoader(..., "
+            f"process {os.getpid()} was forked from one in which JAX was already running; JAX would hang here. Start "
+            "the workers with multiprocessing_context='spawn' or 'forkserver' (DataLoader(..., "
             "multiprocessing_context=bridges.worker_context())), or call the bridged function in the main process only."
         )
     if not getattr(_thread, "checked", False):
@@ -88,8 +89,8 @@ def _refuse_data_parallel() -> None:
     while frame is not None:
         if frame.f_code.co_name == "_worker" and frame.f_globals.get("__name__") == "torch.nn.parallel.parallel_apply":
             raise TransformError(
-                "a bridged JAX function was called inside torch.nn.DataParallel, whose replicas share one process and one "
-                "interpreter. Use torch.nn.parallel.DistributedDataParallel with one process per GPU."
+                "a bridged JAX function was called inside torch.nn.DataParallel, whose replicas share one process and "
+                "one interpreter. Use torch.nn.parallel.DistributedDataParallel with one process per GPU."
             )
         frame = frame.f_back
 

@@ -1,5 +1,5 @@
-"""Trees of arguments and results: everything JAX knows (dict, tuple, list, NamedTuple, None, registered classes) and plain
-dataclasses, which need no registration."""
+"""Trees of arguments and results: everything JAX knows (dict, tuple, list, NamedTuple, None, registered classes) and
+plain dataclasses, which need no registration."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ def as_static(leaf: Any, where: Callable[[], str]) -> Any:
     """
     if isinstance(leaf, torch.nn.Module):
         raise ConversionError(
-            f"{where()}: got the torch module {type(leaf).__name__}. JAX cannot call it; convert it with bridges.torch2jax, or "
-            "pass its tensors (dict(module.named_parameters()))."
+            f"{where()}: got the torch module {type(leaf).__name__}. JAX cannot call it; convert it with "
+            "bridges.torch2jax, or pass its tensors (dict(module.named_parameters()))."
         )
     if isinstance(leaf, torch.Tensor):
         raise ConversionError(
@@ -139,8 +139,8 @@ def as_static(leaf: Any, where: Callable[[], str]) -> Any:
         hash(leaf)
     except TypeError as error:
         raise ConversionError(
-            f"{where()}: got a {type(leaf).__name__}, which is neither an array, nor a container JAX knows, nor hashable. Pass "
-            "tensors in dicts, tuples, lists or dataclasses; static values must be hashable."
+            f"{where()}: got a {type(leaf).__name__}, which is neither an array, nor a container JAX knows, nor "
+            "hashable. Pass tensors in dicts, tuples, lists or dataclasses; static values must be hashable."
         ) from error
     if isinstance(leaf, (tuple, frozenset)):
         return (type(leaf), tuple(as_static(item, where) for item in leaf), leaf)

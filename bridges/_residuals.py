@@ -1,4 +1,5 @@
-"""What a backward pass needs from its forward pass, as a list of arrays that torch can keep, and the compiled backward pass."""
+"""What a backward pass needs from its forward pass, as a list of arrays that torch can keep, and the compiled backward
+pass."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ import jax.numpy as jnp
 
 
 class _Source(NamedTuple):
-    """Where a leaf of the pullback comes from: `input` i of the forward pass, `kept` array i, random `key` kept as array i,
-    or a constant of the trace."""
+    """Where a leaf of the pullback comes from: `input` i of the forward pass, `kept` array i, random `key` kept as
+    array i, or a constant of the trace."""
 
     kind: str
     at: Any
@@ -21,8 +22,8 @@ class _Source(NamedTuple):
 class Residuals:
     """How the pullback of one trace is put together again; one object per trace, so backward is traced once for it.
 
-    Residuals that are inputs of the forward pass are not kept twice: they are supplied again from `tensors` and `extras`,
-    the numbers of those needed.
+    Residuals that are inputs of the forward pass are not kept twice: they are supplied again from `tensors` and
+    `extras`, the numbers of those needed.
     """
 
     def __init__(
@@ -79,8 +80,8 @@ class Residuals:
         return cls(name, tree, sources, avals, len(tensors), jit), kept
 
     def backward(self, present: tuple[bool, ...]) -> Callable:
-        """Executable `(*tensors, *kept, *cotangents, *extras) -> gradients` of the tensors that forward was asked for, from
-        the cotangents that are present."""
+        """Executable `(*tensors, *kept, *cotangents, *extras) -> gradients` of the tensors that forward was asked for,
+        from the cotangents that are present."""
         found = self._compiled.get(present)
         if found is None:
             found = self._compiled.setdefault(present, self._jit(lambda *a: self._backward(present, a), "backward"))

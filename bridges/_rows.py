@@ -37,9 +37,9 @@ class Rows:
         numbers = {t.shape[0] if t.dim() else None for t, c in zip(tensors, carries, strict=True) if c}
         if len(numbers) != 1 or not (n_rows := numbers.pop()):
             raise ConversionError(
-                f"{self.name} is vectorized and expects tensors with one common number of rows (first axis), at least 1, got "
-                f"shapes {[tuple(t.shape) for t, c in zip(tensors, carries, strict=True) if c]}. Name the arguments that carry "
-                "rows: jax2torch(..., vectorized=('x', ...))."
+                f"{self.name} is vectorized and expects tensors with one common number of rows (first axis), at least "
+                f"1, got shapes {[tuple(t.shape) for t, c in zip(tensors, carries, strict=True) if c]}. Name the "
+                "arguments that carry rows: jax2torch(..., vectorized=('x', ...))."
             )
         extra = self.size(n_rows) - n_rows
         if not extra:
@@ -58,7 +58,8 @@ class Rows:
         for output in outputs:
             if output.dim() == 0 or output.shape[0] != size:
                 raise ConversionError(
-                    f"{self.name} is vectorized, so each of its results must have the {size} rows of its (padded) arguments, "
-                    f"but one has shape {tuple(output.shape)}. Reduce over rows in torch, or use vectorized=False."
+                    f"{self.name} is vectorized, so each of its results must have the {size} rows of its (padded) "
+                    f"arguments, but one has shape {tuple(output.shape)}. Reduce over rows in torch, or use "
+                    "vectorized=False."
                 )
         return list(outputs) if n_rows == size else [x[:n_rows] for x in outputs]

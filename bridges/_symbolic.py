@@ -1,8 +1,8 @@
 """Shapes of results for symbolic batch sizes, so that `torch.compile` need not compile for every size.
 
-JAX traces with concrete sizes. The function is therefore traced at the size at hand and at two larger ones of every symbol; an
-output size that grows in proportion becomes an expression of the symbol, one that stays is a constant, and where neither
-holds (or the function refuses other sizes) the symbol is fixed to its present value.
+JAX traces with concrete sizes. The function is therefore traced at the size at hand and at two larger ones of every
+symbol; an output size that grows in proportion becomes an expression of the symbol, one that stays is a constant, and
+where neither holds (or the function refuses other sizes) the symbol is fixed to its present value.
 """
 
 from __future__ import annotations

@@ -87,7 +87,8 @@ def test_keywords_defaults_keyword_only_and_variadic_arguments():
 
 
 def test_call_style_of_the_published_package():
-    """Same values and gradients as jax2torch 0.0.7, whose two conversion functions are repaired for today's versions."""
+    """Same values and gradients as jax2torch 0.0.7, whose two conversion functions are repaired for today's
+    versions."""
     pytest.importorskip("jax2torch")
     package = importlib.import_module("jax2torch.jax2torch")
     package.j2t = torch.from_dlpack

@@ -1,5 +1,8 @@
 """torch.compile and torch.export: no graph break, few graphs, gradients, and the operators' own checks."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -21,7 +24,9 @@ def fresh_compiler():
 
 
 def make():
-    return jax2torch(lambda d, k=1.0: {"y": jnp.tanh(d["x"] @ d["w"]) * k, "i": (jnp.argmax(d["x"], axis=1), jnp.sum(d["x"] ** 2))})
+    return jax2torch(
+        lambda d, k=1.0: {"y": jnp.tanh(d["x"] @ d["w"]) * k, "i": (jnp.argmax(d["x"], axis=1), jnp.sum(d["x"] ** 2))}
+    )
 
 
 def program(f):
@@ -34,7 +39,9 @@ def program(f):
 
 def inputs(n, grad=True):
     generator = torch.Generator().manual_seed(n)
-    return tuple(torch.randn(*s, generator=generator, dtype=torch.float64, requires_grad=grad) for s in ((n, 3), (3, 4)))
+    return tuple(
+        torch.randn(*s, generator=generator, dtype=torch.float64, requires_grad=grad) for s in ((n, 3), (3, 4))
+    )
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
@@ -99,7 +106,9 @@ def test_export_keeps_the_function_as_an_operator():
 
 
 def test_graph_of_a_function_that_is_gone_says_so():
-    entry = compiled._Entry(make().operation.arguments(({"x": torch.ones(2, 2), "w": torch.ones(2, 2)},), {})[0].kernel, [], ())
+    entry = compiled._Entry(
+        make().operation.arguments(({"x": torch.ones(2, 2), "w": torch.ones(2, 2)},), {})[0].kernel, [], ()
+    )
     handle = entry.handle
     del entry
     with pytest.raises(BridgeError, match="no longer exists"):
@@ -118,8 +127,6 @@ def test_64_bits_are_refused_while_compiling_too():
 
 
 def test_importing_the_bridge_does_not_import_the_compiler():
-    import subprocess
-    import sys
-
-    code = "import bridges, sys; f = bridges.jax2torch(lambda x: x); print('torch._dynamo' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == ["False"]
+    code = "import bridges, sys; bridges.jax2torch(lambda x: x); print('torch._dynamo' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False"]

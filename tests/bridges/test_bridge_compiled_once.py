@@ -171,7 +171,8 @@ def test_random_keys_inside_are_the_same_in_backward():
 
 
 def test_backward_in_another_thread_computes_with_the_settings_of_forward():
-    """JAX's contexts are local to a thread; torch runs CUDA backward in its own. The naive pullback fails or loses digits."""
+    """JAX's contexts are local to a thread; torch runs CUDA backward in its own. The naive pullback fails or loses
+    digits."""
     f = jax2torch(lambda x: jnp.sin(x) * 1e-12 + x)
     x = leaf(3)
     result = {}

@@ -1,7 +1,9 @@
 """Who owns which memory: shared where possible, one counted copy elsewhere, and no value changed on the way."""
 
+import gc
 import time
 import warnings
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +19,8 @@ from bridges import ConversionError, copies, jax2torch
 from bridges._convert import result_to_torch, to_jax, to_torch
 
 DTYPES = [
-    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64,
-    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32,
+    torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
 ]  # fmt: skip
 
 identity = jax2torch(lambda x: x)
@@ -70,6 +72,22 @@ def test_export_keeps_the_memory_alive_and_gives_it_back():
     for k in range(20):
         make(100.0 + k).block_until_ready()
     assert bool((view == 3.0).all())
+
+
+def test_memory_is_freed_with_the_tensor_not_by_the_garbage_collector():
+    array = jax.jit(lambda: jnp.ones(1000))()
+    alive = weakref.ref(array)
+    gc.disable()
+    try:
+        tensor = result_to_torch(array)
+        del array
+        view = tensor[5:]
+        del tensor
+        assert alive() is not None
+        del view
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 LAYOUTS = {
@@ -220,6 +238,22 @@ def test_the_arguments_may_be_overwritten_as_soon_as_the_call_returns():
     given.fill_(1e3)
     time.sleep(0.05)
     assert torch.equal(out, expected)
+
+
+def test_a_naive_call_reads_what_is_written_after_it():
+    """The same write into the argument of a jitted function, which returns before it has read it. Tried a few times, since
+    a busy machine may delay the write until the computation is over."""
+    x = torch.linspace(0, 1, 1 << 16, dtype=torch.float64)
+    compiled = jax.jit(slow)
+    expected = np.array(compiled(to_jax(x)))
+
+    def is_spoilt():
+        given = x.clone()
+        out = compiled(jax.dlpack.from_dlpack(given))
+        given.fill_(1e3)
+        return not np.array_equal(np.asarray(out), expected)
+
+    assert any(is_spoilt() for _ in range(20))
 
 
 def test_cotangents_may_be_overwritten_as_soon_as_backward_returns():

@@ -95,7 +95,9 @@ def test_importing_starts_no_backend_and_leaves_gpu_memory_to_torch():
         print(p.jax_is_running(), os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"])
     """
     environment = {k: v for k, v in os.environ.items() if k != "XLA_PYTHON_CLIENT_PREALLOCATE"}
-    result = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True
+    )
     assert result.stdout.split() == ["False", "false"]
     assert run(code, XLA_PYTHON_CLIENT_PREALLOCATE="true").split() == ["False", "true"]
 

@@ -146,7 +146,8 @@ def test_pickling_a_bridged_function_says_what_to_do():
 
 
 def test_data_parallel_is_refused():
-    """Its replicas are threads running `_worker` of torch.nn.parallel.parallel_apply, which needs GPUs; the frame is what counts."""
+    """Its replicas are threads running `_worker` of torch.nn.parallel.parallel_apply, which needs GPUs; the frame is
+    what counts."""
     scope = {"__name__": "torch.nn.parallel.parallel_apply"}
     exec("def _worker(f): f()", scope)
     from threading import Thread
