@@ -1,7 +1,7 @@
 """A kernel as a differentiable torch operation.
 
-Two `autograd.Function`s carry it. Plain autograd uses `JaxFunction`: forward keeps the residuals of JAX's own vjp as saved
-tensors and backward runs the compiled pullback on them. Under `torch.func` transformations and forward mode
+Two `autograd.Function`s carry it. Plain autograd uses `JaxFunction`: forward keeps the residuals of JAX's own vjp as
+saved tensors and backward runs the compiled pullback on them. Under `torch.func` transformations and forward mode
 `JaxTransform` keeps the inputs only; its derivatives, and the backward of a backward (`create_graph=True`), are kernels
 themselves and come back here.
 

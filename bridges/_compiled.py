@@ -59,17 +59,32 @@ class _Entry:
 
     def __init__(self, kernel: Kernel, extras: Sequence, wanted: tuple[bool, ...]):
         self.kernel, self.extras, self.wanted = kernel, extras, wanted
-        self.forward = kernel.forward(wanted) if any(wanted) else kernel.primal
+        self.forward = kernel.forward(wanted, packed=False) if any(wanted) else kernel.primal
         self.handle = next(_numbers)
         self.config = current_config()
+        self.n_leaves: int | None = None
         self.residuals: dict[tuple, Any] = {}
 
     def trace(self, shapes: Sequence[jax.ShapeDtypeStruct]) -> tuple[Sequence, OutputSpec, Any]:
         """Shapes of the outputs and residuals for given shapes of the tensors, the output spec and the residuals."""
         result = self.forward.eval_shape(*shapes, *self.extras)
+        if self.n_leaves is None:
+            self.n_leaves = len(result.leaves)
         if not any(self.wanted):
             return result.leaves, result.tag, None
         return result.leaves, result.tag.outputs, result.tag.residuals
+
+    def check(self, leaves: Sequence, tensors: Sequence[Tensor]) -> None:
+        """Refuse results that the compiled program has no place for.
+
+        Raises:
+            BridgeError: another number of outputs and residuals than when it was compiled.
+        """
+        if self.n_leaves is not None and len(leaves) != self.n_leaves:
+            raise BridgeError(
+                f"{self.kernel.name}: the program was compiled for {self.n_leaves} outputs and residuals, but there are "
+                f"{len(leaves)} for shapes {[tuple(t.shape) for t in tensors]}. Compile it with dynamic=False."
+            )
 
 
 def _entry(handle: int) -> _Entry:
@@ -91,8 +106,13 @@ def call_symbolic(kernel: Kernel, tensors: list[Tensor], extras: list) -> tuple[
         require_width(tensor.dtype)
     grad = torch.is_grad_enabled()
     wanted = tuple(grad and t.requires_grad and d for t, d in zip(tensors, kernel.differentiable, strict=True))
-    key = ("entry", wanted, *[(type(x), x) if isinstance(x, (bool, int, float, complex)) else id(x) for x in extras])
-    entry = kernel._cached(key, lambda: _Entry(kernel, extras, wanted))
+    key = (
+        "entry",
+        wanted,
+        current_config(),
+        *[(type(x), x) if isinstance(x, (bool, int, float, complex)) else id(x) for x in extras],
+    )
+    entry = kernel.cached(key, lambda: _Entry(kernel, extras, wanted))
     _entries[entry.handle] = entry
     _, spec, _ = entry.trace([Shape.of(t).at_hint() for t in tensors])
     op = torch.ops.bridges.forward if any(wanted) else torch.ops.bridges.primal
@@ -107,7 +127,9 @@ def _signature(tensors: Sequence[Tensor]) -> tuple:
 def _primal(handle: int, tensors: list[Tensor]) -> list[Tensor]:
     entry = _entry(handle)
     with with_config(entry.config):
-        return [result_to_torch(x) for x in run_kernel(entry.kernel, entry.forward, tensors, entry.extras).leaves]
+        result = run_kernel(entry.kernel, entry.forward, tensors, entry.extras)
+        entry.check(result.leaves, tensors)
+        return [result_to_torch(x) for x in result.leaves]
 
 
 @torch.library.custom_op("bridges::forward", mutates_args=())
@@ -115,6 +137,7 @@ def _forward(handle: int, tensors: list[Tensor]) -> list[Tensor]:
     entry = _entry(handle)
     with with_config(entry.config):
         result = run_kernel(entry.kernel, entry.forward, tensors, entry.extras)
+        entry.check(result.leaves, tensors)
         entry.residuals[_signature(tensors)] = result.tag.residuals
         return [result_to_torch(x) for x in result.leaves]
 

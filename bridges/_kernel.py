@@ -101,25 +101,28 @@ class Kernel:
         counted.__name__ = counted.__qualname__ = f"{self.name}{self.kind}_{kind}"
         return jax.jit(counted)
 
-    def forward(self, wanted: Mask) -> Callable:
-        """Executable `(*tensors, *extras) -> Tagged((*outputs, *residuals), ForwardTag)` for gradients of `wanted`."""
-        return self._cached(("forward", wanted), lambda: self.jit(lambda *a: self._forward(wanted, a), "forward"))
+    def forward(self, wanted: Mask, packed: bool = True) -> Callable:
+        """Executable `(*tensors, *extras) -> Tagged((*outputs, *residuals), ForwardTag)` for gradients of `wanted`;
+        `packed` lays small residuals together."""
+        key = "forward", wanted, packed
+        return self.cached(key, lambda: self.jit(lambda *a: self._forward(wanted, packed, a), "forward"))
 
     def vjp(self, wanted: Mask, present: Mask) -> Kernel:
         """Kernel `(*tensors, *cotangents) -> gradients` of the wanted tensors; `present` says which differentiable
         outputs have a cotangent."""
-        return self._cached(("vjp", wanted, present), lambda: self._vjp(wanted, present))
+        return self.cached(("vjp", wanted, present), lambda: self._vjp(wanted, present))
 
     def jvp(self, moving: Mask) -> Kernel:
         """Kernel `(*tensors, *tangents) -> tangents` of the differentiable outputs; `moving` says which tensors have
         one."""
-        return self._cached(("jvp", moving), lambda: self._jvp(moving))
+        return self.cached(("jvp", moving), lambda: self._jvp(moving))
 
     def vmap(self, axes: tuple[int | None, ...]) -> Kernel:
         """Kernel over a batch: `axes` says which axis of each tensor is the batch; it is the first of every output."""
-        return self._cached(("vmap", axes), lambda: self._vmap(axes))
+        return self.cached(("vmap", axes), lambda: self._vmap(axes))
 
-    def _cached(self, key: tuple, make: Callable[[], Any]) -> Any:
+    def cached(self, key: tuple, make: Callable[[], Any]) -> Any:
+        """What belongs to this kernel under a key, made at the first request."""
         found = self._derived.get(key)
         return self._derived.setdefault(key, make()) if found is None else found
 
@@ -149,10 +152,10 @@ class Kernel:
         floats, pullback, others = jax.vjp(function, *values, has_aux=True)
         return floats, pullback, others, spec[-1]
 
-    def _forward(self, wanted: Mask, arrays: Sequence) -> Tagged:
+    def _forward(self, wanted: Mask, packed: bool, arrays: Sequence) -> Tagged:
         tensors, extras = self._split(arrays)
         floats, pullback, others, spec = self._linearize(wanted, tensors, extras)
-        residuals, kept = Residuals.of(self.name, pullback, tensors, extras, floats, self.jit)
+        residuals, kept = Residuals.of(self.name, pullback, tensors, extras, floats, self.jit, packed)
         supply = {True: iter(floats), False: iter(others)}
         outputs = [next(supply[d]) for d in spec.differentiable]
         return Tagged((*outputs, *kept), ForwardTag(spec, residuals))

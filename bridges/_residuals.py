@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ._packing import Packing
+
 
 class _Source(NamedTuple):
     """Where a leaf of the pullback comes from: `input` i of the forward pass, `kept` array i, random `key` kept as
@@ -33,19 +35,27 @@ class Residuals:
         sources: list[_Source],
         outputs: list[jax.ShapeDtypeStruct],
         n_tensors: int,
+        packing: Packing | None,
         jit: Callable,
     ):
         self.name = name
         inputs = sorted({s.at for s in sources if s.kind == "input"})
         self.tensors = [i for i in inputs if i < n_tensors]
         self.extras = [i - n_tensors for i in inputs if i >= n_tensors]
-        self._n_tensors = n_tensors
+        self._n_tensors, self._packing = n_tensors, packing
         self._tree, self._sources, self._outputs, self._jit = tree, sources, outputs, jit
         self._compiled: dict[tuple, Callable] = {}
 
     @classmethod
     def of(
-        cls, name: str, pullback: Any, tensors: Sequence, extras: Sequence, outputs: Sequence, jit: Callable
+        cls,
+        name: str,
+        pullback: Any,
+        tensors: Sequence,
+        extras: Sequence,
+        outputs: Sequence,
+        jit: Callable,
+        packed: bool = True,
     ) -> tuple[Residuals, list]:
         """Sort the leaves of a pullback made while tracing.
 
@@ -55,6 +65,7 @@ class Residuals:
             tensors, extras: inputs of the trace.
             outputs: differentiable outputs of the trace.
             jit: compiles the backward pass.
+            packed: lay small residuals together.
 
         Returns:
             The description, and the arrays to keep.
@@ -77,7 +88,9 @@ class Residuals:
                 at = kept_at[id(leaf)]
                 sources.append(_Source("key", at, jax.random.key_impl(leaf)) if is_key else _Source("kept", at))
         avals = [jax.ShapeDtypeStruct(o.shape, o.dtype) for o in outputs]
-        return cls(name, tree, sources, avals, len(tensors), jit), kept
+        packing = Packing(kept) if packed else None
+        residuals = cls(name, tree, sources, avals, len(tensors), packing, jit)
+        return residuals, kept if packing is None else packing.pack(kept)
 
     def backward(self, present: tuple[bool, ...]) -> Callable:
         """Executable `(*tensors, *kept, *cotangents, *extras) -> gradients` of the tensors that forward was asked for,
@@ -91,6 +104,8 @@ class Residuals:
         n, end = len(self.tensors), len(arrays) - len(self.extras)
         begin = end - sum(present)
         kept, cotangents = arrays[n:begin], arrays[begin:end]
+        if self._packing is not None:
+            kept = self._packing.unpack(kept)
         inputs = dict(zip(self.tensors, arrays[:n], strict=True))
         inputs.update((self._n_tensors + i, x) for i, x in zip(self.extras, arrays[end:], strict=True))
 

@@ -74,7 +74,8 @@ def _slopes(trace: Callable, inputs: Sequence[Shape], base: Sequence, name: str)
     except Exception:  # noqa: BLE001  whatever a function raises for a size it was not written for
         return None
     start = [tuple(x.shape) for x in base]
-    if [len(s) for s in one] != [len(s) for s in start] or [len(s) for s in two] != [len(s) for s in start]:
+    ranks = [[len(shape) for shape in shapes] for shapes in (start, one, two)]
+    if ranks[0] != ranks[1] or ranks[0] != ranks[2]:
         return None
     slopes = [[b - a for a, b in zip(s, o, strict=True)] for s, o in zip(start, one, strict=True)]
     if any(t - a != 2 * k for s, w, g in zip(start, two, slopes, strict=True) for a, t, k in zip(s, w, g, strict=True)):

@@ -84,6 +84,19 @@ def test_a_size_that_the_function_fixes_or_bends_is_specialised_not_guessed():
         torch.testing.assert_close(fast(x), f(x) * 2)
 
 
+def test_a_program_whose_residuals_depend_on_the_size_is_refused_not_mixed_up():
+    def f(x):
+        for k in range(min(x.shape[0], 8)):
+            x = jnp.sin(x) * k
+        return x
+
+    fast = torch.compile(jax2torch(f), backend="aot_eager", fullgraph=True)
+    for n in (9, 10, 11):
+        fast(torch.ones(n, dtype=torch.float64, requires_grad=True)).sum().backward()
+    with pytest.raises(BridgeError, match=r"compiled for 9 outputs and residuals.*\[\(5,\)\].*dynamic=False"):
+        fast(torch.ones(5, dtype=torch.float64, requires_grad=True))
+
+
 def test_operators_pass_torchs_own_checks():
     f = jax2torch(lambda x, w, k: (jnp.tanh(x @ w) * k, jnp.sum(x**2)))
     x, w = inputs(5)

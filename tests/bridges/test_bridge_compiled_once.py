@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from naive import naive_bridge
 
 from bridges import jax2torch
+from bridges._packing import Packing
 
 
 def leaf(*shape, seed=0):
@@ -145,6 +148,35 @@ def test_arguments_are_not_kept_a_second_time_as_residuals():
     out, boxes = forward_with_boxes(jax2torch(lambda x, w: x * w), x, w)
     places = {b().tensor.data_ptr() for b in boxes}
     assert places == {x.data_ptr(), w.data_ptr()} and out.requires_grad
+
+
+def unrolled(x, w):
+    """Thirty steps, with some hundred small residuals of two dtypes."""
+    for k in range(30):
+        x = jnp.where(x > 0.1 * k, jnp.sin(x * w), jnp.tanh(x) + w)
+    return x
+
+
+def test_many_small_residuals_are_kept_as_a_few_buffers():
+    x, w = leaf(5), leaf(5, seed=1)
+    out, boxes = forward_with_boxes(jax2torch(unrolled), x, w)
+    assert len(boxes) <= 4
+    gradients = torch.autograd.grad(out.sum(), (x, w))
+    pullback = jax.vjp(unrolled, x.detach().numpy(), w.detach().numpy())[1]
+    assert len(jax.tree.leaves(pullback)) > 50
+    for ours, expected in zip(gradients, pullback(np.ones(5)), strict=True):
+        np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-14)
+
+
+@given(sizes=st.lists(st.sampled_from([(), (0,), (3,), (2, 2), (5000,), (4096,)]), max_size=6), data=st.data())
+def test_packing_is_undone_exactly(sizes, data):
+    dtypes = [data.draw(st.sampled_from(["float32", "float64", "bool"])) for _ in sizes]
+    arrays = [jnp.asarray(np.arange(np.prod(s)).reshape(s) % 2, d) for s, d in zip(sizes, dtypes, strict=True)]
+    packing = Packing(arrays)
+    buffers = packing.pack(arrays)
+    assert len(buffers) <= 3 + sizes.count((5000,))
+    for before, after in zip(arrays, packing.unpack(buffers), strict=True):
+        assert before.dtype == after.dtype and before.shape == after.shape and bool((before == after).all())
 
 
 def test_unused_outputs_and_integer_outputs_send_nothing_back():

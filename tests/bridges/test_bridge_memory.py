@@ -192,6 +192,34 @@ def test_tensors_without_plain_memory_are_refused(make, message):
         identity(make())
 
 
+class Plain(torch.Tensor):
+    """A subclass with a name only."""
+
+
+class Wrapper(torch.Tensor):
+    """A subclass that holds another tensor and has no memory itself."""
+
+    @staticmethod
+    def __new__(cls, inner):
+        self = torch.Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype)
+        self.inner = inner
+        return self
+
+    def __tensor_flatten__(self):
+        return ["inner"], None
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        raise AssertionError("the bridge must not compute with the wrapper")
+
+
+def test_subclasses_with_memory_pass_and_wrappers_are_refused():
+    assert identity(torch.ones(3).as_subclass(Plain)).tolist() == [1.0, 1.0, 1.0]
+    assert identity(torch.nn.Parameter(torch.ones(3))).tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(ConversionError, match=r"Wrapper, a tensor subclass that wraps others.*\.to_local\(\)"):
+        identity(Wrapper(torch.ones(3)))
+
+
 def test_random_keys_cannot_leave_and_the_remedy_is_named():
     with pytest.raises(ConversionError, match="jax.random.key_data"):
         jax2torch(lambda n: jax.random.key(n))(1)
@@ -241,8 +269,8 @@ def test_the_arguments_may_be_overwritten_as_soon_as_the_call_returns():
 
 
 def test_a_naive_call_reads_what_is_written_after_it():
-    """The same write into the argument of a jitted function, which returns before it has read it. Tried a few times, since
-    a busy machine may delay the write until the computation is over."""
+    """The same write into the argument of a jitted function, which returns before it has read it. Tried a few times,
+    since a busy machine may delay the write until the computation is over."""
     x = torch.linspace(0, 1, 1 << 16, dtype=torch.float64)
     compiled = jax.jit(slow)
     expected = np.array(compiled(to_jax(x)))
