@@ -82,8 +82,8 @@ class _Entry:
         """
         if self.n_leaves is not None and len(leaves) != self.n_leaves:
             raise BridgeError(
-                f"{self.kernel.name}: the program was compiled for {self.n_leaves} outputs and residuals, but there are "
-                f"{len(leaves)} for shapes {[tuple(t.shape) for t in tensors]}. Compile it with dynamic=False."
+                f"{self.kernel.name}: the program was compiled for {self.n_leaves} outputs and residuals, but there "
+                f"are {len(leaves)} for shapes {[tuple(t.shape) for t in tensors]}. Compile it with dynamic=False."
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterable
 
 import jax
@@ -11,11 +10,15 @@ import torch
 
 from ._errors import DeviceError
 
+_known: dict[str, bool] = {}
+"""Answers that do not change once JAX runs."""
 
-@functools.cache
+
 def has_gpu() -> bool:
     """Whether JAX has a GPU backend (starts JAX)."""
-    return any(device.platform == "gpu" for device in _gpu_devices())
+    if "gpu" not in _known:
+        _known["gpu"] = any(device.platform == "gpu" for device in _gpu_devices())
+    return _known["gpu"]
 
 
 def _gpu_devices() -> list:
@@ -25,10 +28,11 @@ def _gpu_devices() -> list:
         return []
 
 
-@functools.cache
 def only_cpu() -> bool:
     """Whether the CPU is JAX's only backend (starts JAX)."""
-    return jax.default_backend() == "cpu" and not has_gpu()
+    if "only_cpu" not in _known:
+        _known["only_cpu"] = jax.default_backend() == "cpu" and not has_gpu()
+    return _known["only_cpu"]
 
 
 def require_backend(device: torch.device) -> None:

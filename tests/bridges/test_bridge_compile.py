@@ -93,7 +93,7 @@ def test_a_program_whose_residuals_depend_on_the_size_is_refused_not_mixed_up():
     fast = torch.compile(jax2torch(f), backend="aot_eager", fullgraph=True)
     for n in (9, 10, 11):
         fast(torch.ones(n, dtype=torch.float64, requires_grad=True)).sum().backward()
-    with pytest.raises(BridgeError, match=r"compiled for 9 outputs and residuals.*\[\(5,\)\].*dynamic=False"):
+    with pytest.raises(BridgeError, match=r"compiled for \d+ outputs and residuals.*\[\(5,\)\].*dynamic=False"):
         fast(torch.ones(5, dtype=torch.float64, requires_grad=True))
 
 
