@@ -21,6 +21,7 @@ from ._config import current_config, with_config
 from ._convert import require_width, result_to_torch
 from ._errors import BridgeError
 from ._kernel import Kernel, OutputSpec
+from ._pytree import SCALARS
 from ._symbolic import Shape, output_shapes
 
 traced: Callable[[int, tuple, dict], Any]
@@ -44,7 +45,7 @@ def prepare() -> bool:
         import torch._dynamo
 
         def call_operation(handle: int, args: tuple, kwargs: dict) -> Any:
-            return _operations[handle](args, kwargs)
+            return _find(_operations, handle)(args, kwargs)
 
         globals()["traced"] = torch._dynamo.nonstrict_trace(call_operation)
     return True
@@ -87,13 +88,17 @@ class _Entry:
             )
 
 
-def _entry(handle: int) -> _Entry:
-    entry = _entries.get(handle)
-    if entry is None:
+def _find(registry: weakref.WeakValueDictionary, handle: int) -> Any:
+    found = registry.get(handle)
+    if found is None:
         raise BridgeError(
             "a compiled graph calls a bridged function that no longer exists. Keep the function alive, or trace again."
         )
-    return entry
+    return found
+
+
+def _entry(handle: int) -> _Entry:
+    return _find(_entries, handle)
 
 
 def call_symbolic(kernel: Kernel, tensors: list[Tensor], extras: list) -> tuple[OutputSpec, list[Tensor]]:
@@ -106,13 +111,8 @@ def call_symbolic(kernel: Kernel, tensors: list[Tensor], extras: list) -> tuple[
         require_width(tensor.dtype)
     grad = torch.is_grad_enabled()
     wanted = tuple(grad and t.requires_grad and d for t, d in zip(tensors, kernel.differentiable, strict=True))
-    key = (
-        "entry",
-        wanted,
-        current_config(),
-        *[(type(x), x) if isinstance(x, (bool, int, float, complex)) else id(x) for x in extras],
-    )
-    entry = kernel.cached(key, lambda: _Entry(kernel, extras, wanted))
+    numbers = [(type(x), x) if isinstance(x, SCALARS) else id(x) for x in extras]
+    entry = kernel.cached(("entry", wanted, current_config(), *numbers), lambda: _Entry(kernel, extras, wanted))
     _entries[entry.handle] = entry
     _, spec, _ = entry.trace([Shape.of(t).at_hint() for t in tensors])
     op = torch.ops.bridges.forward if any(wanted) else torch.ops.bridges.primal

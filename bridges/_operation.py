@@ -156,7 +156,7 @@ class Operation:
         if not names:
             return set()
         args, kwargs = jax.tree.unflatten(spec.tree, range(n))
-        bound = self._signature.bind(*args, **kwargs).arguments
+        bound = {**self._signature.bind(*args, **kwargs).arguments, **kwargs}
         return {i for name in names for i in jax.tree.leaves(bound.get(name))}
 
     def _position(self, name: str) -> int | None:

@@ -144,6 +144,8 @@ def test_nondiff_arguments_get_no_gradient_and_no_derivative_is_computed():
     assert x.grad.item() == 3.0 and t.grad is None
     assert not f(x.detach(), {"t": t}).requires_grad
     assert not f(x.detach(), forcing={"t": t}).requires_grad
+    variadic = jax2torch(lambda x, *more, **forcing: x * more[0] * forcing["t"], nondiff_argnames=("t", "more"))
+    assert not variadic(x.detach(), t, t=t).requires_grad and variadic(x, t, t=t).requires_grad
 
 
 @pytest.mark.parametrize("option", ["static_argnames", "nondiff_argnames", "vectorized"])

@@ -252,6 +252,16 @@ def test_results_do_not_alias_each_other_nor_constants_nor_residuals():
         torch.testing.assert_close(gradient, 1 - torch.tanh(x.detach()) ** 2)
 
 
+def test_results_may_be_changed_in_place_as_part_of_the_graph():
+    x = torch.linspace(-1, 1, 8, dtype=torch.float64, requires_grad=True)
+    a, b = jax2torch(lambda x: (jnp.tanh(x), jnp.exp(x)))(x)
+    a.mul_(b.detach().clone())
+    b.add_(1.0)
+    (a.sum() + b.sum()).backward()
+    y = x.detach()
+    torch.testing.assert_close(x.grad, (1 - torch.tanh(y) ** 2) * torch.exp(y) + torch.exp(y))
+
+
 def slow(x):
     """A computation long enough that a write right after the call would meet it."""
     return jax.lax.fori_loop(0, 200, lambda i, y: jnp.sin(y) + x, x)
