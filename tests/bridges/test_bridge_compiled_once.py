@@ -277,7 +277,7 @@ def test_ten_thousand_calls_compile_nothing_and_leak_nothing():
         step(k)
     gc.collect()
     assert f.operation.traces == {"forward": 1, "backward": 1}
-    assert len(jax.live_arrays()) == arrays
+    assert len(jax.live_arrays()) <= arrays
     assert resident() - before < 1e6
 
 
