@@ -1,8 +1,14 @@
 """JAX functions as PyTorch functions. Generic, except `bridges.canopy`, which knows the canopy."""
 
-from ._convert import BridgeError as BridgeError
-from ._convert import leave_gpu_memory_to_torch
+from ._convert import copies as copies
+from ._errors import BridgeError as BridgeError
+from ._errors import ConversionError as ConversionError
+from ._errors import DeviceError as DeviceError
+from ._errors import ForkError as ForkError
+from ._errors import TransformError as TransformError
 from ._jax2torch import jax2torch as jax2torch
+from ._process import leave_gpu_memory_to_torch
+from ._process import worker_context as worker_context
 
 leave_gpu_memory_to_torch()
 

@@ -1,89 +1,232 @@
-"""Tensors to JAX arrays and back: the same memory where dtype, layout and alignment allow, one explicit copy elsewhere."""
+"""Tensors to JAX arrays and back: the same memory where dtype, layout and alignment allow, one counted copy
+elsewhere."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import Any
 
 import jax
+import ml_dtypes
 import numpy as np
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
+
+from ._device import only_cpu, require_backend
+from ._errors import ConversionError
 
 copies: Counter[str] = Counter()
-"""Debug counter: how many imports had to copy, by reason (`layout`, `alignment`)."""
+"""Debug counter: imports that had to copy, by reason (`layout`, `alignment`, `conjugate`, `negative`)."""
 
-_WIDE = {torch.float64: "float64", torch.complex128: "complex128", torch.int64: "int64"}
-_ALIGNMENT = 64
-"""Bytes; XLA's CPU client shares a buffer only at this alignment."""
+_CPU_ALIGNMENT = 64
+"""Bytes; XLA's CPU client shares a host buffer only at this alignment."""
 
+_GPU_ALIGNMENT = 16
+"""Bytes; XLA's GPU executables assume it of their parameters."""
 
-class BridgeError(TypeError):
-    """A tensor that cannot cross the bridge without changing its meaning; the message says how to mend it."""
+_SHARE_PERMUTED = 1 << 20
+"""Bytes; a permuted tensor (`.T`, channels last) of at least this size is shared and JAX compiles for its layout.
+Smaller ones are copied, which costs less than the sharing."""
+
+_NATIVE = {
+    torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32,
+    torch.int64, torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128,
+}  # fmt: skip
+
+_REINTERPRETED = {
+    torch.bfloat16: (torch.int16, ml_dtypes.bfloat16),
+    torch.float8_e4m3fn: (torch.uint8, ml_dtypes.float8_e4m3fn),
+    torch.float8_e5m2: (torch.uint8, ml_dtypes.float8_e5m2),
+    torch.float8_e4m3fnuz: (torch.uint8, ml_dtypes.float8_e4m3fnuz),
+    torch.float8_e5m2fnuz: (torch.uint8, ml_dtypes.float8_e5m2fnuz),
+}
+"""dtypes that NumPy knows only through ml_dtypes: same bits, another name."""
+
+_KNOWN = _NATIVE | set(_REINTERPRETED)
+_WIDE = {torch.float64, torch.complex128, torch.int64, torch.uint64}
+_WIDE_NUMPY = {np.dtype(name) for name in ("float64", "complex128", "int64", "uint64")}
+_PLAIN = {torch.Tensor, torch.nn.Parameter, torch.nn.Buffer}
+
+_NATIVE_NUMPY = {np.dtype(str(dtype).removeprefix("torch.")) for dtype in _NATIVE}
+
+_from_capsule = torch.utils.dlpack.from_dlpack
 
 
 def to_jax(tensor: torch.Tensor) -> Any:
     """What a jitted JAX function can be called with: the tensor's memory, detached from autograd.
 
-    On the CPU this is a NumPy view (cheaper than a `jax.Array`, shared by XLA without a copy when aligned to 64 bytes);
-    bfloat16 and CUDA tensors go through DLPack on the tensor's own device and current stream.
+    On the CPU this is a NumPy view (cheaper than a `jax.Array`; XLA shares it without a copy when it starts at a
+    multiple of 64 bytes), for large permuted tensors a `jax.Array` with their layout. CUDA tensors go through DLPack on
+    their own device, ordered after torch's current stream.
 
     Raises:
-        BridgeError: a 64-bit tensor while JAX runs in 32 bits, or a tensor that has no memory (fake, meta, sparse).
+        ConversionError: a 64-bit tensor while JAX runs in 32 bits, a dtype JAX lacks, or a tensor without plain memory.
+        DeviceError: JAX has no backend for the tensor's device.
     """
-    if tensor.is_sparse or tensor.layout is not torch.strided or tensor.is_quantized:
-        raise BridgeError(f"expected a dense tensor, got layout {tensor.layout}. Call .to_dense() first.")
-    if isinstance(tensor, FakeTensor) or tensor.device.type == "meta":
-        raise BridgeError(
-            f"a {type(tensor).__name__} on {tensor.device} has no values to hand to JAX. Run the bridged function outside "
-            "FakeTensorMode and on a real device."
-        )
-    if tensor.dtype in _WIDE and not jax.config.jax_enable_x64:
-        raise BridgeError(
-            f"got a {_WIDE[tensor.dtype]} tensor, but JAX runs in 32 bits and would truncate it. Call "
-            'jax.config.update("jax_enable_x64", True) before using JAX, or convert the tensor (for example .float(), .int()).'
-        )
-    tensor = tensor.detach()
-    if tensor.is_neg() or tensor.is_conj():
-        tensor = tensor.resolve_neg().resolve_conj()
+    if type(tensor) not in _PLAIN:
+        _require_memory(tensor)
+    dtype = tensor.dtype
+    if tensor.layout is not torch.strided or dtype not in _KNOWN:
+        raise ConversionError(_describe_unknown(tensor))
+    if dtype in _WIDE:
+        require_width(dtype)
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.is_conj():
+        copies["conjugate"] += 1
+        tensor = tensor.resolve_conj()
+    if tensor.is_neg():
+        copies["negative"] += 1
+        tensor = tensor.resolve_neg()
+    if tensor.is_cpu:
+        try:
+            return _cpu_to_jax(tensor)
+        except RuntimeError:
+            _require_memory(tensor)
+            raise
+    _require_memory(tensor)
+    require_backend(tensor.device)
+    return _cuda_to_jax(tensor)
+
+
+def _cpu_to_jax(tensor: torch.Tensor) -> Any:
     if not tensor.is_contiguous():
+        if _shares_permuted(tensor):
+            return jax.dlpack.from_dlpack(tensor)
         copies["layout"] += 1
         tensor = tensor.contiguous()
-    if tensor.device.type == "cpu" and tensor.dtype is not torch.bfloat16:
-        if tensor.data_ptr() % _ALIGNMENT and tensor.numel():
+    elif tensor.data_ptr() % _CPU_ALIGNMENT:
+        copies["alignment"] += 1
+    if tensor.dtype in _REINTERPRETED:
+        bits, meaning = _REINTERPRETED[tensor.dtype]
+        return tensor.view(bits).numpy().view(meaning)
+    return tensor.numpy()
+
+
+def _cuda_to_jax(tensor: torch.Tensor) -> jax.Array:
+    """Share a CUDA tensor. `from_dlpack` makes JAX's stream wait for torch's current stream on the tensor's device."""
+    with torch.cuda.device(tensor.device):
+        if not tensor.is_contiguous() and not _is_permuted(tensor):
+            copies["layout"] += 1
+            tensor = tensor.contiguous()
+        if tensor.data_ptr() % _GPU_ALIGNMENT:
             copies["alignment"] += 1
-        return tensor.numpy()
-    if tensor.device.type == "cuda":
-        _require_gpu_backend(tensor)
-        with torch.cuda.device(tensor.device):
-            return jax.dlpack.from_dlpack(tensor)
-    return jax.dlpack.from_dlpack(tensor)
+            tensor = tensor.clone()
+        return jax.dlpack.from_dlpack(tensor)
 
 
-def to_torch(array: Any) -> torch.Tensor:
-    """A tensor on the array's memory; waits on the CPU until the array is computed, so inputs may be changed after it."""
-    return torch.from_dlpack(array)
+def require_width(dtype: torch.dtype) -> None:
+    """Refuse 64-bit tensors while JAX runs in 32 bits.
+
+    Raises:
+        ConversionError: it would be truncated.
+    """
+    if dtype in _WIDE and not jax.config.jax_enable_x64:
+        raise ConversionError(_describe_wide(str(dtype).removeprefix("torch."), "tensor", ".float(), .int()"))
 
 
-def _require_gpu_backend(tensor: torch.Tensor) -> None:
-    if jax.default_backend() != "gpu":
-        raise BridgeError(
-            f"got a tensor on {tensor.device}, but JAX has no GPU backend (it runs on {jax.default_backend()}). Install "
-            "jax with its CUDA plugin, for example `pip install 'jax[cuda13]'`, or move the tensor to the CPU."
+def is_symbolic(tensor: torch.Tensor) -> bool:
+    """Whether a tensor stands for others in a graph that is being traced (torch.compile, torch.export)."""
+    return type(tensor) not in _PLAIN and isinstance(tensor, (FakeTensor, FunctionalTensor))
+
+
+def to_torch(array: jax.Array) -> torch.Tensor:
+    """A tensor on the array's memory. The array must not be used in JAX afterwards if the tensor is changed in place.
+
+    On the CPU this waits until the array is computed, so that the inputs of the computation may be changed afterwards.
+    On a GPU torch's current stream waits for it.
+
+    Raises:
+        ConversionError: torch has no such dtype (typed random keys, 4-bit integers ...).
+    """
+    try:
+        return torch.from_dlpack(array)
+    except (BufferError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise ConversionError(
+            f"a JAX array of dtype {array.dtype} has no torch equivalent. Return it as another dtype (astype), a "
+            "random key by jax.random.key_data."
+        ) from error
+
+
+def result_to_torch(array: jax.Array) -> torch.Tensor:
+    """`to_torch` for results of compiled functions; on the CPU through a NumPy view, at a third of the cost.
+
+    Raises:
+        ConversionError: as `to_torch`.
+    """
+    if only_cpu() and array.dtype in _NATIVE_NUMPY:
+        return _from_capsule(np.asarray(array).__dlpack__(max_version=(1, 0)))
+    return to_torch(array)
+
+
+def check_array(value: Any) -> None:
+    """Refuse NumPy values that JAX would silently truncate to 32 bits.
+
+    Raises:
+        ConversionError: a 64-bit array or NumPy scalar while JAX runs in 32 bits, or one of a dtype JAX lacks.
+    """
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return
+    if value.dtype.kind in "OSUMmV" and value.dtype.name not in ml_dtypes.__all__:
+        raise ConversionError(
+            f"a NumPy array of dtype {value.dtype} has no JAX equivalent. Convert it to numbers first."
+        )
+    if value.dtype in _WIDE_NUMPY and not jax.config.jax_enable_x64:
+        raise ConversionError(_describe_wide(value.dtype.name, "NumPy array", ".astype('float32'), .astype('int32')"))
+
+
+def _describe_wide(dtype: str, what: str, remedy: str) -> str:
+    return (
+        f"got a {dtype} {what}, but JAX runs in 32 bits and would truncate it. Call "
+        f'jax.config.update("jax_enable_x64", True) before using JAX, or convert the {what} (for example {remedy}).'
+    )
+
+
+def _describe_unknown(tensor: torch.Tensor) -> str:
+    if tensor.layout is not torch.strided:
+        return f"expected a dense tensor, got layout {tensor.layout}. Call .to_dense() first."
+    return (
+        f"got a tensor of dtype {tensor.dtype}, which JAX does not have. Convert it first (quantised: .dequantize())."
+    )
+
+
+def _require_memory(tensor: torch.Tensor) -> None:
+    if isinstance(tensor, FakeTensor) or tensor.device.type == "meta":
+        raise ConversionError(
+            f"a {type(tensor).__name__} on device {tensor.device} has no values to hand to JAX. Call with real tensors."
+        )
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or torch._C._functorch.is_legacy_batchedtensor(tensor):
+        raise ConversionError(
+            "got a tensor of a torch.func transformation where plain memory is needed. Transform the bridged function "
+            "itself (torch.func.vmap, grad, jacrev); is_grads_batched and vectorize=True are not supported."
+        )
+    if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ and not _is_subclass_with_own_memory(
+        tensor
+    ):
+        raise ConversionError(
+            f"got a {type(tensor).__module__}.{type(tensor).__name__}, a tensor subclass that wraps others. Pass the "
+            "plain tensor in it (for a DTensor: .to_local() or .full_tensor())."
         )
 
 
-def leave_gpu_memory_to_torch() -> None:
-    """Ask JAX not to take most of the GPU's memory at its first operation, unless the user has decided otherwise.
-
-    Takes effect only before JAX starts its backend; `XLA_PYTHON_CLIENT_PREALLOCATE` overrides it.
-    """
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+def _is_subclass_with_own_memory(tensor: torch.Tensor) -> bool:
+    return not torch.utils._python_dispatch.is_traceable_wrapper_subclass(tensor) and tensor.data_ptr() != 0
 
 
-def is_differentiable(dtype: Any) -> bool:
-    """Whether a NumPy-like or torch dtype carries derivatives."""
-    if isinstance(dtype, torch.dtype):
-        return dtype.is_floating_point or dtype.is_complex
-    return jax.dtypes.issubdtype(np.dtype(dtype) if not hasattr(dtype, "type") else dtype, np.inexact)
+def _shares_permuted(tensor: torch.Tensor) -> bool:
+    return (
+        tensor.numel() * tensor.element_size() >= _SHARE_PERMUTED
+        and tensor.data_ptr() % _CPU_ALIGNMENT == 0
+        and _is_permuted(tensor)
+    )
+
+
+def _is_permuted(tensor: torch.Tensor) -> bool:
+    """Whether the elements fill one block of memory without gaps or repetition, in any order of dimensions."""
+    expected = 1
+    for stride, size in sorted((s, n) for s, n in zip(tensor.stride(), tensor.shape, strict=True) if n != 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
