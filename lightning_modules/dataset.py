@@ -1,0 +1,123 @@
+"""Half-hours of one or more towers as a map-style dataset: any order, any mix, no half-hour depends on another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from canveg_jax import FORCING_TABLE
+from canveg_jax.io import forcing_complete
+
+from .targets import DEFAULT_TARGETS, check_targets
+
+Batch = dict[str, Any]
+"""`forcing`: {name: `[time]`}, `site`: int `[time]`, `target` and `measured`: {name: `[time]`}, `row`: int `[time]`."""
+
+
+class HalfHourDataset(torch.utils.data.Dataset):
+    """Half-hours with complete forcing, held in memory as tensors.
+
+    Item `i` is a dictionary of 0-d values; a list of indices gives the batch at once, by one indexing operation per
+    column, so pass `collate` to the `DataLoader` as `collate_fn`. A missing target is NaN and not measured; nothing is
+    interpolated. Optional forcing that a tower does not have is NaN ("not measured" to the canopy).
+
+    Args:
+        towers: datasets made by `canveg_jax.io.read_tower` (or shaped like it), in site order.
+        targets: observed fluxes to carry; those a tower does not have are missing there.
+        dtype: of forcing and targets, and therefore of the canopy's computation.
+        rows: per tower the rows to keep, in the order they are to have; default all. Rows with incomplete forcing are left out
+            and counted in `incomplete`.
+
+    Attributes:
+        incomplete: per tower, how many of the asked rows were left out because forcing is missing or out of range.
+        time: start of each half-hour's interval, `numpy.datetime64[ns]` `[n]`.
+
+    Raises:
+        ValueError: no half-hour is left, an unknown target, or a forcing variable that a dataset lacks.
+    """
+
+    def __init__(
+        self,
+        towers: Sequence[xr.Dataset],
+        targets: Sequence[str] = DEFAULT_TARGETS,
+        *,
+        dtype: torch.dtype = torch.float64,
+        rows: Sequence[np.ndarray] | None = None,
+    ):
+        self.targets = check_targets(targets)
+        if not towers:
+            raise ValueError("HalfHourDataset: expected at least one tower dataset; got none.")
+        if rows is not None and len(rows) != len(towers):
+            raise ValueError(f"HalfHourDataset: got {len(towers)} towers but row indices of {len(rows)}.")
+        kept, self.incomplete = [], []
+        for i, tower in enumerate(towers):
+            _require_forcing(tower, i)
+            asked = np.arange(tower.sizes["time"]) if rows is None else np.asarray(rows[i], dtype=np.int64)
+            complete = forcing_complete(tower).values[asked]
+            kept.append(asked[complete])
+            self.incomplete.append(int((~complete).sum()))
+        if not any(len(k) for k in kept):
+            raise ValueError(
+                f"no half-hour with complete forcing is left ({sum(self.incomplete)} were left out). Check gaps and units of "
+                "the forcing, or widen the period."
+            )
+
+        def gather(name: str, missing: Any) -> np.ndarray:
+            parts = [
+                t[name].values[k] if name in t else np.full(len(k), missing) for t, k in zip(towers, kept, strict=True)
+            ]
+            return np.concatenate(parts)
+
+        self.forcing = {name: torch.as_tensor(gather(name, np.nan), dtype=dtype) for name in FORCING_TABLE}
+        self.target, self.measured = {}, {}
+        for name in self.targets:
+            values = gather(name, np.nan)
+            measured = gather(f"{name}_measured", False).astype(bool) & np.isfinite(values)
+            self.target[name] = torch.as_tensor(np.where(measured, values, np.nan), dtype=dtype)
+            self.measured[name] = torch.as_tensor(measured)
+        self.site = torch.as_tensor(np.concatenate([np.full(len(k), i) for i, k in enumerate(kept)]), dtype=torch.int64)
+        self.row = torch.as_tensor(np.concatenate(kept), dtype=torch.int64)
+        self.time = np.concatenate(
+            [t["time"].values[k].astype("datetime64[ns]") for t, k in zip(towers, kept, strict=True)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self._take(int(index))
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """The batch of these half-hours; `torch.utils.data` calls it with a whole batch's indices."""
+        return self._take(torch.as_tensor(indices, dtype=torch.int64))
+
+    def _take(self, index: Any) -> Batch:
+        return {
+            "forcing": {name: column[index] for name, column in self.forcing.items()},
+            "site": self.site[index],
+            "target": {name: column[index] for name, column in self.target.items()},
+            "measured": {name: column[index] for name, column in self.measured.items()},
+            "row": self.row[index],
+        }
+
+    def measured_counts(self) -> dict[str, int]:
+        """Number of measured samples of each target."""
+        return {name: int(mask.sum()) for name, mask in self.measured.items()}
+
+
+def collate(batch: Batch | Sequence[Batch]) -> Batch:
+    """Collate function of a `HalfHourDataset`: a batch that is one already passes; a list of items is stacked."""
+    return batch if isinstance(batch, dict) else torch.utils.data.default_collate(list(batch))
+
+
+def _require_forcing(tower: xr.Dataset, index: int) -> None:
+    lacking = [name for name, info in FORCING_TABLE.items() if not info.optional and name not in tower]
+    if lacking:
+        raise ValueError(
+            f"tower {index} ({tower.attrs.get('site', 'unnamed')}) lacks the forcing variables {', '.join(lacking)}. Read it "
+            "with canveg_jax.io.read_tower, or add them."
+        )

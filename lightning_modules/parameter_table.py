@@ -1,0 +1,54 @@
+"""What training did to the process parameters: start, value, bounds, and which ended close to a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from canveg_jax import PARAMETER_TABLE
+from canveg_jax.transforms import LARGEST_SUM, OPTICAL_PAIRS
+
+NEAR = 0.01
+"""A value is near a bound if closer than this share of its range."""
+
+
+def parameter_table(
+    start: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray], site_names: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """One row per tuned parameter (and site, where each has its own).
+
+    Args:
+        start, values: physical values by name, 0-d or `[site]`.
+        site_names: given if values are per site.
+
+    Returns:
+        Columns `start, value, lower, upper, near_bound, unit, meaning`, indexed by `parameter` (and `site`). Reflectance and
+        transmittance that are tuned together share a simplex: their bounds are 0 and what the partner leaves of 0.999.
+    """
+    rows = []
+    for name in values:
+        value, first = (np.atleast_1d(np.asarray(v, dtype=float)) for v in (values[name], start[name]))
+        lower, upper = _range(name, values)
+        share = (value - lower) / (upper - lower)
+        near = (share < NEAR) | (share > 1.0 - NEAR)
+        for i in range(len(value)):
+            label = {} if site_names is None else {"site": site_names[i]}
+            numbers = [np.broadcast_to(x, value.shape)[i] for x in (first, value, lower, upper)]
+            rows.append(
+                {"parameter": name, **label, **dict(zip(("start", "value", "lower", "upper"), map(float, numbers), strict=True)),
+                 "near_bound": bool(near[i]), "unit": PARAMETER_TABLE[name].unit, "meaning": PARAMETER_TABLE[name].meaning}
+            )  # fmt: skip
+    index = ["parameter"] if site_names is None else ["parameter", "site"]
+    columns = ["start", "value", "lower", "upper", "near_bound", "unit", "meaning"]
+    return pd.DataFrame(rows, columns=[*index, *columns]).set_index(index)
+
+
+def _range(name: str, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    for pair in OPTICAL_PAIRS:
+        if name in pair and all(member in values for member in pair):
+            partner = np.atleast_1d(np.asarray(values[pair[1 - pair.index(name)]], dtype=float))
+            return np.zeros_like(partner), LARGEST_SUM - partner
+    info = PARAMETER_TABLE[name]
+    return np.asarray(info.lower), np.asarray(info.upper)

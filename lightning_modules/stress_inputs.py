@@ -1,0 +1,85 @@
+"""What a stress network may look at: quantities of a half-hour, computed from its forcing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+
+from canveg_jax import Site
+
+Forcing = Mapping[str, torch.Tensor]
+
+
+class StressInput(NamedTuple):
+    """Unit, how to compute it `[time]` from the forcing, and the sign of its effect on the factor where it is known."""
+
+    unit: str
+    compute: Callable[[Forcing], torch.Tensor]
+    direction: int = 0
+
+
+def saturation_vapour_pressure(air_temperature: torch.Tensor) -> torch.Tensor:
+    """Saturation vapour pressure, kPa, of a temperature in degC: `0.1 exp(54.878 - 6790.5/T - 5.028 ln T)`, T in K (spec 5.1.1)."""
+    kelvin = air_temperature + 273.15
+    return 0.1 * torch.exp(54.8781919 - 6790.4985 / kelvin - 5.02808 * torch.log(kelvin))
+
+
+def vapour_pressure_deficit(forcing: Forcing) -> torch.Tensor:
+    """Vapour pressure deficit of the air, kPa, not below 0."""
+    return (saturation_vapour_pressure(forcing["air_temperature"]) - forcing["vapour_pressure"]).clamp(min=0.0)
+
+
+STRESS_INPUTS: dict[str, StressInput] = {
+    "soil_water_content": StressInput("m3 m-3", lambda f: f["soil_water_content"], +1),
+    "vapour_pressure_deficit": StressInput("kPa", vapour_pressure_deficit, -1),
+    "air_temperature": StressInput("degC", lambda f: f["air_temperature"]),
+    "shortwave_in": StressInput("W m-2", lambda f: f["shortwave_in"].clamp(min=0.0)),
+    "lai": StressInput("m2 m-2", lambda f: f["lai"]),
+    "soil_temperature": StressInput("degC", lambda f: f["soil_temperature"]),
+    "wind_speed": StressInput("m s-1", lambda f: f["wind_speed"]),
+    "co2": StressInput("umol mol-1", lambda f: f["co2"]),
+    "vapour_pressure": StressInput("kPa", lambda f: f["vapour_pressure"]),
+    "pressure": StressInput("kPa", lambda f: f["pressure"]),
+    "friction_velocity": StressInput("m s-1", lambda f: f["friction_velocity"]),
+}
+"""Possible inputs of a network; `direction`: +1 the factor rises with it, -1 it falls."""
+
+DEFAULT_STRESS_INPUTS = ("soil_water_content", "vapour_pressure_deficit", "air_temperature", "shortwave_in", "lai")
+
+
+def check_inputs(names: Iterable[str]) -> tuple[str, ...]:
+    """The names as a tuple.
+
+    Raises:
+        ValueError: an unknown name, one given twice, or none.
+    """
+    names = tuple(names)
+    for name in names:
+        if name not in STRESS_INPUTS:
+            near = difflib.get_close_matches(name, STRESS_INPUTS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise ValueError(f"'{name}' is not an input of a network; there are {', '.join(STRESS_INPUTS)}.{hint}")
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"expected different inputs, at least one; got {list(names)}.")
+    return names
+
+
+def compute_inputs(forcing: Forcing, names: Sequence[str]) -> torch.Tensor:
+    """The inputs `[time, input]`, in physical units."""
+    return torch.stack([STRESS_INPUTS[name].compute(forcing) for name in names], dim=-1)
+
+
+def with_scaled_lai(forcing: Forcing, site: torch.Tensor | None, sites: Sequence[Site]) -> dict[str, torch.Tensor]:
+    """The forcing with the LAI that the canopy uses (`lai * Site.lai_scale`), so that networks see one quantity at all sites."""
+    scales = [s.lai_scale for s in sites]
+    lai = forcing["lai"]
+    if all(scale == scales[0] for scale in scales):
+        factor: torch.Tensor | float = scales[0]
+    elif site is None:
+        raise ValueError(f"several sites ({', '.join(s.name for s in sites)}): the half-hours need a site index.")
+    else:
+        factor = lai.new_tensor(scales)[site]
+    return {**forcing, "lai": lai * factor}

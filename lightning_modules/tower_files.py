@@ -1,0 +1,87 @@
+"""The files of one tower, as a configuration names them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import xarray as xr
+
+from canveg_jax import Site
+from canveg_jax.io import read_tower
+
+
+@dataclasses.dataclass
+class TowerFiles:
+    """Site and CSV files of one tower. Formats are those of `canveg_jax.io.read_tower`.
+
+    Args:
+        site: name of a preset (`US-Bi1`), path of a site YAML, or a mapping of site constants (`preset: NAME` allowed).
+        forcings: CSV with the weather (FLUXNET and AmeriFlux files hold the fluxes as well).
+        fluxes: CSV with the fluxes of a prepared pair.
+        test_forcings: the same for the test period; without it the end of the record can be the test part.
+        test_fluxes: see `test_forcings`.
+        site_options: changes of site constants, for example `{n_layers: 1, lai_scale: 0.1}`.
+        lai: leaf area index: a number, or the name of a column.
+        co2: umol mol-1, used where the file has no CO2.
+        columns: canonical name -> column of the file, where the default choice is not wanted.
+        time_stamp: which end of the interval a single time stamp marks; default: what its name says.
+        mask_interpolated: of prepared files, count samples on straight lines as filled, not measured.
+    """
+
+    site: str | dict[str, Any]
+    forcings: str
+    fluxes: str | None = None
+    test_forcings: str | None = None
+    test_fluxes: str | None = None
+    site_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    lai: float | str | None = None
+    co2: float | None = None
+    columns: dict[str, str] = dataclasses.field(default_factory=dict)
+    time_stamp: Literal["start", "end"] | None = None
+    mask_interpolated: bool = True
+
+    def build_site(self, options: Mapping[str, Any]) -> Site:
+        """The site, with `options` and then `site_options` applied."""
+        return as_site(self.site, {**options, **self.site_options})
+
+    def read(self, site: Site) -> tuple[xr.Dataset, xr.Dataset | None]:
+        """The record, and the test record if there are files of one.
+
+        Raises:
+            FileNotFoundError: a file does not exist; the message names it and the setting.
+        """
+        for setting in ("forcings", "fluxes", "test_forcings", "test_fluxes"):
+            path = getattr(self, setting)
+            if path is not None and not Path(path).is_file():
+                raise FileNotFoundError(f"{site.name}: {setting} = {path} does not exist (seen from {Path.cwd()}).")
+        if self.test_fluxes and not self.test_forcings:
+            raise ValueError(f"{site.name}: test_fluxes is given without test_forcings. Give both, or neither.")
+        record = self._read(self.forcings, self.fluxes, site)
+        return record, self._read(self.test_forcings, self.test_fluxes, site) if self.test_forcings else None
+
+    def _read(self, forcings: str, fluxes: str | None, site: Site) -> xr.Dataset:
+        return read_tower(
+            forcings, fluxes, site=site, time_stamp=self.time_stamp, lai=self.lai, co2=self.co2,
+            columns=self.columns or None, mask_interpolated=self.mask_interpolated,
+        )  # fmt: skip
+
+
+def as_site(site: Site | str | Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Site:
+    """A `Site` from what a configuration may say: a site, a preset's name, the path of a YAML, or a mapping of constants.
+
+    Raises:
+        ValueError: unknown preset, or constants that cannot be right (pydantic's message names them).
+    """
+    changes = dict(options or {})
+    if isinstance(site, Site):
+        return Site(**{**site.model_dump(), **changes}) if changes else site
+    if isinstance(site, Mapping):
+        constants = {**site, **changes}
+        preset = constants.pop("preset", None)
+        return Site.named(preset, **constants) if preset else Site(**constants)
+    if Path(site).suffix in (".yaml", ".yml"):
+        return Site.from_yaml(site, **changes)
+    return Site.named(str(site), **changes)
