@@ -34,6 +34,7 @@ class TorchCanopy(torch.nn.Module):
         tunable: names of the parameters that torch optimises.
         stress: a module `forcing dict -> factor in (0, 1]`, `[time]` or `[time, layer]`; None: no stress.
         per_site: give every site of the canopy its own value of each tunable parameter.
+        pad_to: smaller batches are padded to this size, so that loaders with a ragged last batch compile once.
 
     Raises:
         UnknownParameterError: a name in `tunable` does not exist.
@@ -47,11 +48,13 @@ class TorchCanopy(torch.nn.Module):
         stress: torch.nn.Module | None = None,
         *,
         per_site: bool = False,
+        pad_to: int = 1,
     ):
         super().__init__()
         self.canopy = canopy
         self.tunable = check_names(tunable)
         self.per_site = per_site
+        self.pad_to = pad_to
         self.stress = stress
         own = canopy.parameters.values
         start = cv.unconstrain({name: np.asarray(own[name]) for name in self.tunable}, own)
@@ -89,7 +92,7 @@ class TorchCanopy(torch.nn.Module):
         if stress is None and self.stress is not None:
             stress = self.stress(forcing if site is None else {**forcing, "site": site})
         n_rows = forcing["air_temperature"].shape[0]
-        size = bucket(n_rows)
+        size = bucket(max(n_rows, self.pad_to))
         if size != n_rows:
             rows = torch.arange(size, device=forcing["air_temperature"].device).clamp(max=n_rows - 1)
             forcing = {name: column[rows] for name, column in forcing.items()}

@@ -57,7 +57,10 @@ class Climatology:
 
 
 class LinearRegression:
-    """Least squares of each flux on the nine inputs (and a constant) over its measured training samples, all sites together."""
+    """Least squares of each flux on the nine inputs (and a constant) over its measured training samples.
+
+    All sites share the coefficients.
+    """
 
     def __init__(self, training: HalfHourDataset, inputs: Sequence[str] = NINE_INPUTS):
         self.inputs = tuple(inputs)

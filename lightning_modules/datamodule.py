@@ -29,10 +29,11 @@ class FluxTowerDataModule(L.LightningDataModule):
     """Half-hours of one or more towers, split by blocks of time, never at random.
 
     Per tower, the test part is its test record (`test_forcings`), else the last `test_fraction` of the record; every
-    `val_every`-th block of `block_days` of the rest is validation. Scaling statistics come from the training part alone.
+    `val_every`-th block of `block_days` of the rest is validation. Scaling statistics come from the training part
+    alone.
 
     Example:
-        >>> FluxTowerDataModule(towers=[TowerFiles("US-Bi1", "forcings.csv", "fluxes.csv")], site_options={"n_layers": 1})
+        >>> FluxTowerDataModule(towers=[TowerFiles("US-Bi1", "forcings.csv", "fluxes.csv")], dtype="float32")
         ... # doctest: +SKIP
 
     Args:
@@ -43,8 +44,8 @@ class FluxTowerDataModule(L.LightningDataModule):
         targets: observed fluxes to carry and score.
         batch_size: half-hours per batch.
         block_days, val_every, test_fraction, purge_days: see `splits.block_split`.
-        train_stride: use every n-th half-hour of the training part (statistics included), for speed. Prefer odd numbers:
-            an even one visits the same times of day only.
+        train_stride: use every n-th half-hour of the training part (statistics included), for speed. Prefer odd
+            numbers: an even one visits the same times of day only.
         max_train_rows: use at most so many training half-hours, evenly spread over the part.
         predict_part: what `predict` runs over: one part, or `all` parts in the order train, val, test.
         num_workers: worker processes of each loader. Data are in memory, so 0 is usually fastest.
@@ -56,7 +57,8 @@ class FluxTowerDataModule(L.LightningDataModule):
         parts: `{"train": HalfHourDataset, "val": ..., "test": ...}`; a part without half-hours is missing.
 
     Raises:
-        ValueError: settings that contradict each other, or a part that is asked for and empty; the message has the remedy.
+        ValueError: settings that contradict each other, or a part that is asked for and empty; the message has the
+            remedy.
     """
 
     statistics: ScalingStatistics
@@ -138,8 +140,8 @@ class FluxTowerDataModule(L.LightningDataModule):
                 self.parts[name] = HalfHourDataset(self.records[name], self.targets, dtype=self.dtype, rows=rows[name])
         if not any(self.parts["train"].measured_counts().values()):
             raise ValueError(
-                f"the training part has no measured sample of {', '.join(self.targets)}. Check that the flux file belongs to "
-                "the forcing and that its columns are recognised."
+                f"the training part has no measured sample of {', '.join(self.targets)}. Check that the flux file "
+                "belongs to the forcing and that its columns are recognised."
             )
         self.statistics = ScalingStatistics.of(self.parts["train"], self.sites)
         rank_zero_info(self.summary())
@@ -206,8 +208,8 @@ def half_hour_loader(
 ) -> DataLoader:
     """A loader of ready batches.
 
-    Workers are started by `forkserver` where there is one, else `spawn`: a fork of a process in which JAX runs threads can
-    deadlock. So a script that uses workers needs `if __name__ == "__main__":`.
+    Workers are started by `forkserver` where there is one, else `spawn`: a fork of a process in which JAX runs threads
+    can deadlock. So a script that uses workers needs `if __name__ == "__main__":`.
 
     Args:
         dataset, batch_size, shuffle, num_workers: as of `DataLoader`; the last batch may be smaller.

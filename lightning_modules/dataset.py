@@ -29,8 +29,8 @@ class HalfHourDataset(torch.utils.data.Dataset):
         towers: datasets made by `canveg_jax.io.read_tower` (or shaped like it), in site order.
         targets: observed fluxes to carry; those a tower does not have are missing there.
         dtype: of forcing and targets, and therefore of the canopy's computation.
-        rows: per tower the rows to keep, in the order they are to have; default all. Rows with incomplete forcing are left out
-            and counted in `incomplete`.
+        rows: per tower the rows to keep, in the order they are to have; default all. Rows with incomplete forcing are
+            left out and counted in `incomplete`.
 
     Attributes:
         incomplete: per tower, how many of the asked rows were left out because forcing is missing or out of range.
@@ -62,8 +62,8 @@ class HalfHourDataset(torch.utils.data.Dataset):
             self.incomplete.append(int((~complete).sum()))
         if not any(len(k) for k in kept):
             raise ValueError(
-                f"no half-hour with complete forcing is left ({sum(self.incomplete)} were left out). Check gaps and units of "
-                "the forcing, or widen the period."
+                f"no half-hour with complete forcing is left ({sum(self.incomplete)} were left out). Check gaps and "
+                "units of the forcing, or widen the period."
             )
 
         def gather(name: str, missing: Any) -> np.ndarray:
@@ -118,6 +118,6 @@ def _require_forcing(tower: xr.Dataset, index: int) -> None:
     lacking = [name for name, info in FORCING_TABLE.items() if not info.optional and name not in tower]
     if lacking:
         raise ValueError(
-            f"tower {index} ({tower.attrs.get('site', 'unnamed')}) lacks the forcing variables {', '.join(lacking)}. Read it "
-            "with canveg_jax.io.read_tower, or add them."
+            f"tower {index} ({tower.attrs.get('site', 'unnamed')}) lacks the forcing variables {', '.join(lacking)}. "
+            "Read it with canveg_jax.io.read_tower, or add them."
         )

@@ -34,12 +34,12 @@ class NonFiniteGradientWarning(UserWarning):
 class HybridCanopy(L.LightningModule):
     """Canopy physics with a stress module and tunable parameters, trained on masked fluxes.
 
-    Parameters are tuned as unconstrained numbers behind a smooth transform, so none can leave its physical range; everything
-    else stays bit-identical, which is verified after training. Half-hours that do not converge take no part in loss and
-    scores; their number is logged and warned about.
+    Parameters are tuned as unconstrained numbers behind a smooth transform, so none can leave its physical range;
+    everything else stays bit-identical, which is verified after training. Half-hours that do not converge take no part
+    in loss and scores; their number is logged and warned about.
 
-    Logged: `train/loss`, `val/loss`, `test/loss`, the scores of `FluxMetrics` (`val/NSE_LE` ...), `<part>/not_converged` (count)
-    and `<part>/not_converged_share`.
+    Logged: `train/loss`, `val/loss`, `test/loss`, the scores of `FluxMetrics` (`val/NSE_LE` ...),
+    `<part>/not_converged` (count) and `<part>/not_converged_share`.
 
     Example:
         >>> model = HybridCanopy(data.sites, tunable=["kball", "vcopt"], stress="network")      # doctest: +SKIP
@@ -48,7 +48,8 @@ class HybridCanopy(L.LightningModule):
     Args:
         sites: in the order of the data's site index: `Site`, name of a preset, path of a YAML, or mapping of constants.
         tunable: names of process parameters to tune; None: all of `canveg_jax.TUNABLE`; empty: none.
-        parameters: start (and, if not tuned, fixed) values that differ from the defaults of `canveg_jax.PARAMETER_TABLE`.
+        parameters: start (and, if not tuned, fixed) values that differ from the defaults of
+            `canveg_jax.PARAMETER_TABLE`.
         stress: None, `network`, `soil_moisture`, a mapping `{module: network, hidden: [8, 8]}`, or a torch module
             `forcing dict -> factor [time]` in (0, 1].
         le_weight: w of latent heat in the loss; NEE gets 1 - w.
@@ -61,8 +62,10 @@ class HybridCanopy(L.LightningModule):
         schedule: `constant`, or `cosine` to zero over the planned steps.
         per_site: every site has its own value of each tuned parameter.
         solver: changes of `canveg_jax.SolverOptions`, for example `{max_passes: 200}`.
-        statistics: scaling statistics, if they do not come from the data module (`ScalingStatistics` or its `to_dict()`).
-        physics: replaces `TorchCanopy`: a module `(forcing, stress=) -> dict of fluxes` with `raw` and `parameter_values()`.
+        statistics: scaling statistics, if they do not come from the data module (`ScalingStatistics` or its
+            `to_dict()`).
+        physics: replaces `TorchCanopy`: a module `(forcing, stress=) -> dict of fluxes` with `raw` and
+            `parameter_values()`.
 
     Raises:
         ValueError, UnknownParameterError: a setting that cannot be right; the message has the remedy.
@@ -80,7 +83,7 @@ class HybridCanopy(L.LightningModule):
         le_weight: float = 0.5,
         weights: dict[str, float] | None = None,
         loss: LossKind = "squared",
-        network_lr: float = 3e-3,
+        network_lr: float = 1e-2,
         parameter_lr: float = 1e-2,
         weight_decay: float = 0.0,
         prior_weight: float = 0.0,
@@ -117,10 +120,11 @@ class HybridCanopy(L.LightningModule):
         self._skipped_steps = 0
         self._constants: dict[str, np.ndarray] = {}
         self.save_hyperparameters({
-            "sites": [site.model_dump(mode="json") for site in self.sites], "tunable": tunable, "parameters": parameters,
-            "stress": stress_specification(self.stress), "le_weight": le_weight, "weights": weights, "loss": loss,
-            "network_lr": network_lr, "parameter_lr": parameter_lr, "weight_decay": weight_decay,
-            "prior_weight": prior_weight, "schedule": schedule, "per_site": per_site, "solver": solver,
+            "sites": [site.model_dump(mode="json") for site in self.sites], "tunable": tunable,
+            "parameters": parameters, "stress": stress_specification(self.stress), "le_weight": le_weight,
+            "weights": weights, "loss": loss, "network_lr": network_lr, "parameter_lr": parameter_lr,
+            "weight_decay": weight_decay, "prior_weight": prior_weight, "schedule": schedule, "per_site": per_site,
+            "solver": solver,
         })  # fmt: skip
         if statistics is not None:
             self.set_statistics(statistics)
@@ -128,9 +132,13 @@ class HybridCanopy(L.LightningModule):
     # --- the model
 
     def forward(self, forcing: Mapping[str, torch.Tensor], site: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """Fluxes `[time]` by name, `stress` (factor used; 1 without a stress module), `converged`, `residual`, `passes`."""
+        """Fluxes `[time]` by name, `stress` (factor used; 1 without a stress module), and diagnostics.
+
+        `stress` is the factor used (1 without a stress module); diagnostics are `converged`, `residual`, `passes`.
+        """
         forcing = dict(forcing)
-        factor = None if self.stress is None else self.stress(with_scaled_lai(forcing, site, self.sites))
+        module = self.stress
+        factor = None if module is None else module(with_scaled_lai(forcing, site, self.sites))
         out = self.physics({**forcing, "site": site} if site is not None else forcing, stress=factor)
         return {**out, "stress": torch.ones_like(forcing["air_temperature"]) if factor is None else factor}
 
@@ -145,8 +153,8 @@ class HybridCanopy(L.LightningModule):
         for i, name in enumerate(self.loss.weights):
             if name not in statistics.targets or not statistics.targets[name].sd > 0:
                 raise ValueError(
-                    f"the loss weighs '{name}', but the training part has no measured samples of it that vary. Give it weight "
-                    "0 (le_weight, weights), or use data that have it."
+                    f"the loss weighs '{name}', but the training part has no measured samples of it that vary. Give "
+                    "it weight 0 (le_weight, weights), or use data that have it."
                 )
             self.target_sd[i] = statistics.targets[name].sd
         if self.stress is not None and hasattr(self.stress, "set_statistics"):
@@ -166,14 +174,21 @@ class HybridCanopy(L.LightningModule):
     # --- Lightning
 
     def setup(self, stage: str) -> None:
-        """Take the statistics of the data module, unless there are some already (from the constructor or a checkpoint)."""
+        """Take the statistics of the data module, unless the constructor or a checkpoint gave some."""
+        if stage == "fit" and not any(p.requires_grad for p in self.parameters()):
+            raise ValueError(
+                "there is nothing to train: no tunable parameter and no stress module with weights. Use test or "
+                "predict for physics alone, or name parameters in `tunable`."
+            )
         data = getattr(self.trainer, "datamodule", None)
         names = [site.name for site in getattr(data, "sites", self.sites)]
         if names != [site.name for site in self.sites]:
             raise ValueError(
-                f"the data have the sites {', '.join(names)}, the model {', '.join(s.name for s in self.sites)}. Build the "
-                "model with `sites=data.sites`."
+                f"the data have the sites {', '.join(names)}, the model {', '.join(s.name for s in self.sites)}. "
+                "Build the model with `sites=data.sites`."
             )
+        if getattr(data, "parts", None) and isinstance(self.physics, TorchCanopy):
+            self.physics.pad_to = min(data.batch_size, max(len(part) for part in data.parts.values()))
         if not self.has_statistics:
             if getattr(data, "statistics", None) is not None:
                 self.set_statistics(data.statistics)
@@ -184,11 +199,6 @@ class HybridCanopy(L.LightningModule):
                 )
 
     def on_fit_start(self) -> None:
-        if not any(p.requires_grad for p in self.parameters()):
-            raise ValueError(
-                "there is nothing to train: no tunable parameter and no stress module with weights. Use test or predict for "
-                "physics alone, or name parameters in `tunable`."
-            )
         self._constants = self._fixed_constants()
 
     def on_fit_end(self) -> None:
@@ -237,7 +247,11 @@ class HybridCanopy(L.LightningModule):
         self._report_scores("test")
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """`fluxes` (all outputs of the canopy by name, `converged` ...), `stress`, `observed` and `measured` by target, `row`, `site`."""
+        """One batch of predictions.
+
+        Keys: `fluxes` (all outputs of the canopy by name, with `converged` and `residual`), `stress`, `observed` and
+        `measured` by target, `row`, `site`.
+        """
         fluxes = self(batch["forcing"], batch["site"])
         self._count("test", fluxes["converged"])
         stress = fluxes.pop("stress")

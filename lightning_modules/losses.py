@@ -25,7 +25,8 @@ def loss_weights(le_weight: float = 0.5, weights: Mapping[str, float] | None = N
 
     Args:
         le_weight: w in [0, 1] of latent heat; NEE gets 1 - w. Used if `weights` is None.
-        weights: weight by target, at least one positive and none negative; targets left out are not fitted.
+        weights: weight by target, at least one positive and none negative; targets left out or of weight 0
+            are not fitted.
 
     Raises:
         ValueError: a weight is out of range, or a target unknown.
@@ -38,15 +39,17 @@ def loss_weights(le_weight: float = 0.5, weights: Mapping[str, float] | None = N
     total = sum(weights.values())
     if min(weights.values()) < 0 or not 0 < total < float("inf"):
         raise ValueError(f"weights must not be negative, and one must be positive; got {dict(weights)}.")
-    return {name: value / total for name, value in weights.items()}
+    return {name: value / total for name, value in weights.items() if value > 0}
 
 
 class FluxLoss:
-    """`L = sum_k w_k mean_t rho((y_kt - o_kt) / sd_k)` over the half-hours `t` where `k` was measured and the canopy converged.
+    """`L = sum_k w_k mean_t rho((y_kt - o_kt) / sd_k)` over the half-hours `t` that are used.
 
-    `rho(x)` is `x**2` (squared), `|x|` (laplace: double-exponential errors, as eddy-covariance noise has), or `x**2` up to
-    `|x| = 1` and `2 |x| - 1` beyond (huber). A target without a usable sample in the batch adds zero. Missing targets and
-    half-hours that did not converge have no influence on value or gradient, whatever number stands there.
+    A half-hour is used for `k` where `k` was measured and the canopy converged.
+
+    `rho(x)` is `x**2` (squared), `|x|` (laplace: double-exponential errors, as eddy-covariance noise has), or `x**2`
+    up to `|x| = 1` and `2 |x| - 1` beyond (huber). A target without a usable sample in the batch adds zero. Missing
+    targets and half-hours that did not converge have no influence on value or gradient, whatever number stands there.
 
     Args:
         weights: by target, as `loss_weights` returns them.
@@ -76,8 +79,8 @@ class FluxLoss:
             flux = FLUX_OF_TARGET[name]
             if name not in target or flux not in fluxes:
                 raise KeyError(
-                    f"the loss needs target '{name}' and model output '{flux}'; the batch has {list(target)}, the model "
-                    f"{list(fluxes)}. Add the target to the data or give it no weight."
+                    f"the loss needs target '{name}' and model output '{flux}'; the batch has {list(target)}, the "
+                    f"model {list(fluxes)}. Add the target to the data or give it no weight."
                 )
             used = measured[name] if converged is None else measured[name] & converged
             error = (torch.where(used, fluxes[flux], 0.0) - torch.where(used, target[name], 0.0)) / sd[name]

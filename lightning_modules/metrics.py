@@ -56,11 +56,15 @@ class KlingGuptaEfficiency(_Moments):
         return 1.0 - torch.sqrt((r - 1.0) ** 2 + (torch.sqrt(var_s / var_o) - 1.0) ** 2 + (mean_s / mean_o - 1.0) ** 2)
 
 
+def _varies(n: torch.Tensor, total: torch.Tensor, squares: torch.Tensor) -> bool:
+    return bool(n >= 2) and bool(squares / n - (total / n) ** 2 > 1e-12 * squares / n)
+
+
 class FluxMetrics(nn.Module):
     """RMSE, NSE, KGE, bias and r of each flux, each over its own measured half-hours that the canopy solved.
 
-    `update` per batch, `compute` at the end of an epoch, then `reset`. Keys are `<metric>_<flux>`, such as `NSE_LE`, and
-    `n_<flux>`. A score of fewer than two samples, or of observations that do not vary, is NaN.
+    `update` per batch, `compute` at the end of an epoch, then `reset`. Keys are `<metric>_<flux>`, such as `NSE_LE`,
+    and `n_<flux>`. A score of fewer than two samples, or of fluxes that do not vary, is NaN.
 
     Args:
         targets: observed fluxes to score.
@@ -72,8 +76,8 @@ class FluxMetrics(nn.Module):
         self.scores = nn.ModuleDict()
         for name in self.targets:
             scores = {
-                "RMSE": MeanSquaredError(squared=False), "NSE": R2Score(), "KGE": KlingGuptaEfficiency(), "bias": Bias(),
-                "r": PearsonCorrCoef(),
+                "RMSE": MeanSquaredError(squared=False), "NSE": R2Score(), "KGE": KlingGuptaEfficiency(),
+                "bias": Bias(), "r": PearsonCorrCoef(),
             }  # fmt: skip
             self.scores[name] = nn.ModuleDict({key: metric.set_dtype(torch.float64) for key, metric in scores.items()})
 
@@ -99,10 +103,11 @@ class FluxMetrics(nn.Module):
         result = {}
         for name in self.targets:
             flux, scores = FLUX_OF_TARGET[name], self.scores[name]
-            n, _, o, _, oo, _ = scores["bias"].moments
-            varies = n >= 2 and oo / n - (o / n) ** 2 > 1e-12 * oo / n
+            n, s, o, ss, oo, _ = scores["bias"].moments
+            observed_vary, modelled_vary = (_varies(n, total, squares) for total, squares in ((o, oo), (s, ss)))
+            defined_if = {"RMSE": n >= 1, "bias": n >= 1, "NSE": observed_vary}
             for key, metric in scores.items():
-                defined = n >= 1 if key in ("RMSE", "bias") else bool(varies)
+                defined = defined_if.get(key, observed_vary and modelled_vary)
                 value = metric.compute() if defined else torch.full((), torch.nan, dtype=torch.float64, device=n.device)
                 result[f"{key}_{flux}"] = value
             result[f"n_{flux}"] = n.clone()

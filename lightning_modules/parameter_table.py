@@ -24,8 +24,9 @@ def parameter_table(
         site_names: given if values are per site.
 
     Returns:
-        Columns `start, value, lower, upper, near_bound, unit, meaning`, indexed by `parameter` (and `site`). Reflectance and
-        transmittance that are tuned together share a simplex: their bounds are 0 and what the partner leaves of 0.999.
+        Columns `start, value, lower, upper, near_bound, unit, meaning`, indexed by `parameter` (and `site`).
+        Reflectance and transmittance that are tuned together share a simplex: their bounds are 0 and what the partner
+        leaves of 0.999.
     """
     rows = []
     for name in values:
@@ -35,11 +36,19 @@ def parameter_table(
         near = (share < NEAR) | (share > 1.0 - NEAR)
         for i in range(len(value)):
             label = {} if site_names is None else {"site": site_names[i]}
-            numbers = [np.broadcast_to(x, value.shape)[i] for x in (first, value, lower, upper)]
+            numbers = [float(np.broadcast_to(x, value.shape)[i]) for x in (first, value, lower, upper)]
+            own = dict(zip(("start", "value", "lower", "upper"), numbers, strict=True))
+            info = PARAMETER_TABLE[name]
             rows.append(
-                {"parameter": name, **label, **dict(zip(("start", "value", "lower", "upper"), map(float, numbers), strict=True)),
-                 "near_bound": bool(near[i]), "unit": PARAMETER_TABLE[name].unit, "meaning": PARAMETER_TABLE[name].meaning}
-            )  # fmt: skip
+                {
+                    "parameter": name,
+                    **label,
+                    **own,
+                    "near_bound": bool(near[i]),
+                    "unit": info.unit,
+                    "meaning": info.meaning,
+                }
+            )
     index = ["parameter"] if site_names is None else ["parameter", "site"]
     columns = ["start", "value", "lower", "upper", "near_bound", "unit", "meaning"]
     return pd.DataFrame(rows, columns=[*index, *columns]).set_index(index)

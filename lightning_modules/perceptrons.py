@@ -1,4 +1,4 @@
-"""Small perceptrons behind the networks: an unconstrained one, and one that is monotone in chosen inputs by construction."""
+"""Small perceptrons behind the networks: an unconstrained one, and one that is monotone by construction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"tanh": torch.
 
 
 class Perceptron(nn.Module):
-    """`[time, n_inputs] -> [time, n_outputs]`; the last layer starts ten times smaller than usual, biased to `offset`."""
+    """`[time, n_inputs] -> [time, n_outputs]`; the last layer starts small, biased to `offset`."""
 
     def __init__(
         self, n_inputs: int, hidden: Sequence[int], n_outputs: int = 1, activation: str = "tanh", offset: float = 0.0
@@ -34,9 +34,9 @@ class Perceptron(nn.Module):
 class MonotonePerceptron(nn.Module):
     """`[time, n_inputs] -> [time, 1]`, never falling in inputs of direction +1, never rising in those of -1.
 
-    Whatever the weights: directed inputs, multiplied by their direction, enter through positive weights (softplus of the stored
-    numbers), all later weights are positive, and tanh increases. The other inputs are free: they shift the first hidden layer
-    through an unconstrained layer of their own.
+    Whatever the weights: directed inputs, multiplied by their direction, enter through positive weights (softplus of
+    the stored numbers), all later weights are positive, and tanh increases. The other inputs are free: they shift the
+    first hidden layer through an unconstrained layer of their own.
 
     Args:
         direction: +1, -1 or 0 (free) per input; at least one is not 0.

@@ -59,8 +59,8 @@ def block_split(
         if wanted and not len(part):
             raise ValueError(
                 f"the {name} part is empty: {days[-1] + step:.3g} days of data, block_days={block_days:g}, "
-                f"val_every={val_every}, test_fraction={test_fraction:g}, purge_days={purge_days:g}. Use shorter blocks or "
-                "more data (val_every=0: no validation)."
+                f"val_every={val_every}, test_fraction={test_fraction:g}, purge_days={purge_days:g}. Use shorter "
+                "blocks or more data (val_every=0: no validation)."
             )
     return parts
 

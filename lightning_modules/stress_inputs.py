@@ -22,7 +22,7 @@ class StressInput(NamedTuple):
 
 
 def saturation_vapour_pressure(air_temperature: torch.Tensor) -> torch.Tensor:
-    """Saturation vapour pressure, kPa, of a temperature in degC: `0.1 exp(54.878 - 6790.5/T - 5.028 ln T)`, T in K (spec 5.1.1)."""
+    """Saturation vapour pressure, kPa, of a temperature in degC: `0.1 exp(54.878 - 6790.5/T - 5.028 ln T)`, T in K."""
     kelvin = air_temperature + 273.15
     return 0.1 * torch.exp(54.8781919 - 6790.4985 / kelvin - 5.02808 * torch.log(kelvin))
 
@@ -73,7 +73,7 @@ def compute_inputs(forcing: Forcing, names: Sequence[str]) -> torch.Tensor:
 
 
 def with_scaled_lai(forcing: Forcing, site: torch.Tensor | None, sites: Sequence[Site]) -> dict[str, torch.Tensor]:
-    """The forcing with the LAI that the canopy uses (`lai * Site.lai_scale`), so that networks see one quantity at all sites."""
+    """The forcing with the LAI that the canopy uses (`lai * Site.lai_scale`), one quantity at all sites."""
     scales = [s.lai_scale for s in sites]
     lai = forcing["lai"]
     if all(scale == scales[0] for scale in scales):

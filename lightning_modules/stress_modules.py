@@ -1,4 +1,4 @@
-"""Which module computes the stress: from a name, a specification or a module; and back to a specification for checkpoints."""
+"""Which module computes the stress: built from a name or a specification, and specified for checkpoints."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def build_stress(stress: Stress) -> nn.Module | None:
     name = arguments.pop("module", None)
     if name not in STRESS_MODULES:
         raise ValueError(
-            f"stress must be null, a torch module, or one of {', '.join(STRESS_MODULES)} (or a mapping with `module: <name>` and "
-            f"its arguments); got {stress!r}. If a checkpoint names a module of your own, build it and pass it: "
-            "HybridCanopy.load_from_checkpoint(path, stress=MyModule())."
+            f"stress must be null, a torch module, or one of {', '.join(STRESS_MODULES)} (or a "
+            f"mapping with `module: <name>` and its arguments); got {stress!r}. If a checkpoint names a module of your "
+            "own, build it and pass it: HybridCanopy.load_from_checkpoint(path, stress=MyModule())."
         )
     return STRESS_MODULES[name](**arguments)
 

@@ -20,17 +20,17 @@ LOWEST_STRESS = 1e-3
 class StressNetwork(nn.Module):
     """Multilayer perceptron `forcing -> factor [time]`, `f = 0.001 + 0.999 sigmoid(z)`.
 
-    Inputs are standardised with the statistics of the training part, kept in buffers. It computes in the precision of its own
-    weights and returns that of the forcing. At the start the factor is close to `initial` whatever the inputs: training
-    begins from (almost) unstressed physics.
+    Inputs are standardised with the statistics of the training part, kept in buffers. It computes in the precision of
+    its own weights and returns that of the forcing. At the start the factor is close to `initial` whatever the inputs:
+    training begins from (almost) unstressed physics.
 
     Args:
         inputs: names of `STRESS_INPUTS`.
         hidden: widths of the hidden layers.
         activation: `tanh` or `silu`.
         initial: factor at the start, about; in (0.001, 1).
-        monotone: the factor never falls with soil water and never rises with vapour pressure deficit, whatever the weights
-            (`MonotonePerceptron`). Needs `tanh`.
+        monotone: the factor never falls with soil water and never rises with vapour pressure deficit, whatever the
+            weights (`MonotonePerceptron`). Needs `tanh`.
 
     Raises:
         ValueError: unknown input or activation, no hidden layer, `initial` out of range, `monotone` with `silu`.

@@ -70,7 +70,7 @@ class TowerFiles:
 
 
 def as_site(site: Site | str | Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Site:
-    """A `Site` from what a configuration may say: a site, a preset's name, the path of a YAML, or a mapping of constants.
+    """A `Site` from what a configuration may say: a site, a preset's name, the path of a YAML, or a mapping.
 
     Raises:
         ValueError: unknown preset, or constants that cannot be right (pydantic's message names them).

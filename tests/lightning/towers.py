@@ -1,0 +1,62 @@
+"""Towers and physics for tests: synthetic weather, and an analytic canopy that costs nothing."""
+
+import numpy as np
+import torch
+import xarray as xr
+
+import canveg_jax as cv
+from canveg_jax.io.synthetic import synthetic_tower
+
+SITE = cv.Site.named("US-Bi1", n_layers=1)
+
+
+def boring_fluxes(shortwave, stress, kball, soil_temperature):
+    """An invented canopy: LE, NEE, H, G, Rnet of shortwave, stress and one parameter (NumPy or torch)."""
+    available = 0.8 * shortwave
+    latent = 0.08 * kball * stress * available
+    return {
+        "LE": latent,
+        "H": 0.9 * available - latent,
+        "G": 0.1 * available,
+        "Rnet": available,
+        "NEE": 2.0 + 0.1 * soil_temperature - 0.004 * kball * stress * shortwave,
+    }
+
+
+class BoringCanopy(torch.nn.Module):
+    """`boring_fluxes` with the interface of `TorchCanopy`. Half-hours of `broken` rows do not converge and are NaN."""
+
+    def __init__(self, kball: float = 8.17, tunable: bool = True, broken_above: float = np.inf):
+        super().__init__()
+        z = torch.tensor((kball - 2.0) / 18.0, dtype=torch.float64).logit()
+        self.raw = torch.nn.ParameterDict({"kball": torch.nn.Parameter(z)} if tunable else {})
+        self.fixed = kball
+        self.broken_above = broken_above
+
+    def parameter_values(self):
+        return {name: 2.0 + 18.0 * torch.sigmoid(z) for name, z in self.raw.items()}
+
+    def forward(self, forcing, stress=None):
+        shortwave = forcing["shortwave_in"]
+        stress = torch.ones_like(shortwave) if stress is None else stress
+        kball = self.parameter_values().get("kball", torch.tensor(self.fixed)).to(shortwave.dtype)
+        out = boring_fluxes(shortwave, stress, kball, forcing["soil_temperature"])
+        broken = shortwave > self.broken_above
+        out = {name: torch.where(broken, torch.nan, value) for name, value in out.items()}
+        return {
+            **out,
+            "converged": ~broken,
+            "residual": torch.zeros_like(shortwave),
+            "passes": torch.zeros_like(shortwave),
+        }
+
+
+def boring_tower(
+    days=20, seed=0, *, kball=12.0, noise=False, gaps=True, start="2019-06-01", site=SITE, aridity=0.8
+) -> xr.Dataset:
+    """A synthetic tower whose fluxes come from `boring_fluxes` under the known stress."""
+
+    def model(weather, stress):
+        return boring_fluxes(weather["shortwave_in"].values, stress, kball, weather["soil_temperature"].values)
+
+    return synthetic_tower(site, days, seed, model, noise, gaps, aridity=aridity, start=start)
