@@ -60,7 +60,12 @@ def predictions_dataset(outputs: Sequence[Any], data: FluxTowerDataModule) -> xr
 
 def write_predictions(path: str | Path, predictions: xr.Dataset, attributes: Mapping[str, Any] | None = None) -> Path:
     """Write `predictions_dataset`'s result as CF NetCDF; an existing file is replaced only by a complete one."""
-    write_dataset(path, predictions.assign_attrs(attributes or {}))
+    flags = {
+        name: (variable.dims, *flag(variable.values, variable.attrs))
+        for name, variable in predictions.data_vars.items()
+        if variable.dtype == bool
+    }
+    write_dataset(path, predictions.assign(flags).assign_attrs(attributes or {}))
     return Path(path)
 
 
@@ -112,13 +117,14 @@ def _as_dataset(columns: dict[str, np.ndarray], sites: list[str], data: FluxTowe
     for name, values in columns.items():
         flux, _, kind = name.partition("_")
         if name in FLUX_TABLE:
-            variables[name] = flux_variable(name, values, "row")
+            dimension, array, attrs = flux_variable(name, values, "row")
+            variables[name] = (dimension, array.astype(values.dtype), attrs)
         elif kind == "observed":
             _, _, attrs = flux_variable(flux, values, "row")
             variables[name] = ("row", values, attrs | {"long_name": f"{attrs['long_name']}, observed"})
         elif kind == "measured":
             attrs = {"units": "1", "long_name": f"{flux}_observed is measured, not filled"}
-            variables[name] = ("row", *flag(values, attrs))
+            variables[name] = ("row", values, attrs)
         elif name in CONTEXT:
             variables[name] = (
                 "row",

@@ -64,7 +64,7 @@ def report_figure(
         subfigures = np.atleast_1d(figure.subfigures(len(blocks), 1, height_ratios=heights, hspace=0.04))
         for subfigure, (site, block), tall in zip(subfigures, blocks, long, strict=True):
             count = f"{block.sizes['row']} half-hours ({', '.join(present)})"
-            failed = int((~block["converged"].values.astype(bool)).sum())
+            failed = int((~block["converged"].values).sum())
             lost = f", {failed} not converged and left out" if failed else ""
             subfigure.suptitle(f"{site}   {count}{lost}", x=0.01, ha="left", fontsize=12, fontweight="bold")
             _draw_site(subfigure, block, tall)
@@ -106,7 +106,7 @@ def _window(axes: Axes, block: xr.Dataset, flux: str, legend: bool) -> None:
     """Half-hours of the days in which most samples of LE and NEE were measured."""
     time = block["time"].values
     inside = _best_window(block)
-    modelled = np.where(block["converged"].values.astype(bool), block[flux].values, np.nan)
+    modelled = np.where(block["converged"].values, block[flux].values, np.nan)
     every = np.flatnonzero(inside)
     breaks = np.flatnonzero(np.diff(time[every]) > np.timedelta64(3, "h")) + 1
     axes.plot(np.insert(time[every], breaks, time[every][breaks - 1]), np.insert(modelled[every], breaks, np.nan),
@@ -159,8 +159,8 @@ def _scatter(axes: Axes, block: xr.Dataset, flux: str) -> None:
     axes.set(xlabel=f"observed, {FLUXES[flux][1]}", ylabel=f"modelled, {FLUXES[flux][1]}")
     if len(observed) < 2:
         return
-    alpha = float(np.clip(300.0 / len(observed), 0.05, 0.5))
-    axes.plot(observed, modelled, ".", color=MODELLED, ms=3, alpha=alpha, mec="none", rasterized=True)
+    alpha = float(np.clip(1500.0 / len(observed), 0.08, 0.7))
+    axes.plot(observed, modelled, ".", color=MODELLED, ms=4, alpha=alpha, mec="none", rasterized=True)
     both = np.concatenate([observed, modelled])
     low, high = np.quantile(both, [0.001, 0.999])
     margin = 0.05 * (high - low)
@@ -170,7 +170,8 @@ def _scatter(axes: Axes, block: xr.Dataset, flux: str) -> None:
     error = modelled - observed
     rmse, variance = float(np.sqrt(np.mean(error**2))), float(np.var(observed))
     nse = 1.0 - rmse**2 / variance if variance > 0 else np.nan
-    axes.text(0.04, 0.97, f"NSE {nse:.2f}\nRMSE {rmse:.3g}\nn {len(observed)}", transform=axes.transAxes, va="top", fontsize=8)  # fmt: skip
+    scores = f"NSE {nse:.2f}\nRMSE {rmse:.3g}\nn {len(observed)}"
+    axes.text(0.04, 0.97, scores, transform=axes.transAxes, va="top", fontsize=8)
 
 
 def _stress(axes: Axes, block: xr.Dataset) -> None:
@@ -182,7 +183,7 @@ def _stress(axes: Axes, block: xr.Dataset) -> None:
     if not len(water):
         return
     learned = block["stress"].values[sunny]
-    alpha = float(np.clip(300.0 / len(water), 0.05, 0.5))
+    alpha = float(np.clip(1000.0 / len(water), 0.08, 0.5))
     axes.plot(water, learned, ".", color=MODELLED, ms=3, alpha=alpha, mec="none", rasterized=True)
     axes.plot(*_class_medians(water, learned), "o-", color=MODELLED, ms=3, lw=1.6, label="learned")
     if "stress_true" in block:
@@ -209,7 +210,7 @@ def _best_window(block: xr.Dataset) -> np.ndarray:
 
 
 def _used(block: xr.Dataset, flux: str) -> np.ndarray:
-    return block[f"{flux}_measured"].values.astype(bool) & block["converged"].values.astype(bool)
+    return block[f"{flux}_measured"].values & block["converged"].values
 
 
 def _span_days(block: xr.Dataset) -> float:

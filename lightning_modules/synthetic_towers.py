@@ -31,9 +31,13 @@ def synthetic_sites(n_layers: int = N_LAYERS) -> list[cv.Site]:
 
 
 def synthetic_towers(
-    days: int, seed: int = 0, *, n_layers: int = N_LAYERS, parameters: cv.Parameters | None = None,
+    days: int,
+    seed: int = 0,
+    *,
+    n_layers: int = N_LAYERS,
+    parameters: cv.Parameters | None = None,
     progress: Callable[[str], None] = lambda text: None,
-) -> list[tuple[cv.Site, xr.Dataset]]:  # fmt: skip
+) -> list[tuple[cv.Site, xr.Dataset]]:
     """Each invented site with its record (see `canveg_jax.io.synthetic.synthetic_tower`), beginning in its spring.
 
     Args:
@@ -43,23 +47,23 @@ def synthetic_towers(
         parameters: of the canopies; default: the defaults.
         progress: called with a line of text per tower.
     """
+    sites = synthetic_sites(n_layers)
+    canopy = cv.Canopy(sites, parameters)
     towers = []
-    for i, site in enumerate(synthetic_sites(n_layers)):
-        model = canopy_flux_model(site, parameters)
+    for i, site in enumerate(sites):
         start = "2019-05-01" if site.latitude > 0 else "2019-11-01"
-        towers.append((site, synthetic_tower(site, days, seed + i, model, start=start)))
-        progress(f"{site.name}: {days} days")
+        tower = synthetic_tower(site, days, seed + i, canopy_flux_model(canopy, i), start=start)
+        towers.append((site, tower))
+        progress(f"{site.name}: {tower.sizes['time']} half-hours")
     return towers
 
 
-def canopy_flux_model(
-    site: cv.Site, parameters: cv.Parameters | None = None
-) -> Callable[[xr.Dataset, np.ndarray], Mapping[str, Any]]:
-    """The canopy of a site as the flux model of `synthetic_tower`."""
-    canopy = cv.Canopy(site, parameters)
+def canopy_flux_model(canopy: cv.Canopy, site: int) -> Callable[[xr.Dataset, np.ndarray], Mapping[str, Any]]:
+    """One site of a canopy as the flux model of `synthetic_tower`."""
 
     def fluxes(weather: xr.Dataset, stress: np.ndarray) -> dict[str, Any]:
-        solution = canopy.solve(cv.Forcing.from_dataset(weather), stress)
+        forcing = cv.Forcing.from_dataset(weather, site=np.full(weather.sizes["time"], site))
+        solution = canopy.solve(forcing, stress)
         return {**vars(solution.fluxes), "converged": solution.diagnostics.converged}
 
     return fluxes
