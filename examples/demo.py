@@ -41,17 +41,19 @@ def main() -> None:
     def say(text: str) -> None:
         print(f"[{time.perf_counter() - begin:4.0f} s] {text}", flush=True)
 
-    say("Four invented towers, humid to arid; their fluxes are the canopy's own under a known stress, plus noise and gaps.")
+    say(
+        "Four invented towers, humid to arid; their fluxes are the canopy's own under a known stress, plus noise and gaps."
+    )
     towers = synthetic_towers(options.days, options.seed, n_layers=options.layers, progress=say)
     unseen = synthetic_towers(options.test_days, options.seed + 100, n_layers=options.layers)
     say(f"another {options.test_days} days of other weather for each: the test")
     data = FluxTowerDataModule(
         datasets=[(site, tower, test) for (site, tower), (_, test) in zip(towers, unseen, strict=True)],
-        batch_size=512, block_days=5.0, predict_part="test", seed=options.seed,
+        batch_size=256, block_days=5.0, predict_part="test", seed=options.seed,
     )  # fmt: skip
     data.setup()
     model = HybridCanopy(
-        data.sites, tunable=(), stress=StressNetwork(hidden=(16, 16), monotone=True), network_lr=0.02, schedule="cosine"
+        data.sites, tunable=(), stress=StressNetwork(hidden=(16, 16), monotone=True), network_lr=0.05, schedule="cosine"
     )
     trainer = L.Trainer(
         max_epochs=options.epochs, accelerator="cpu", gradient_clip_val=1.0, num_sanity_val_steps=0, log_every_n_steps=1,
@@ -61,7 +63,9 @@ def main() -> None:
             ModelCheckpoint(options.out / "checkpoints", "best", monitor="val/loss", enable_version_counter=False),
         ],
     )  # fmt: skip
-    say(f"Training one stress network for all sites on {len(data.parts['train'])} half-hours (the first step compiles).")
+    say(
+        f"Training one stress network for all sites on {len(data.parts['train'])} half-hours (the first step compiles)."
+    )
     trainer.fit(model, datamodule=data)
     outputs = trainer.predict(model, datamodule=data, ckpt_path="best", weights_only=True)
     predictions = predictions_dataset(outputs, data)
@@ -102,32 +106,37 @@ def unstressed(model: HybridCanopy, data: FluxTowerDataModule, predictions: xr.D
     return {name: torch.cat([p[name] for p in pieces]).numpy()[order] for name in (*FLUXES, "converged")}
 
 
-def comparison(
-    predictions: xr.Dataset, physics: dict[str, np.ndarray], tests: list[xr.Dataset]
-) -> pd.DataFrame:  # fmt: skip
+def comparison(predictions: xr.Dataset, physics: dict[str, np.ndarray], tests: list[xr.Dataset]) -> pd.DataFrame:
     """Scores on the test record by site: unstressed physics, hybrid, and the truth itself (what noise leaves possible)."""
     site = predictions["site_index"].values
     names = [str(name) for name in predictions["site_name"].values]
     rows = {}
-    for label, chosen in [*((name, site == i) for i, name in enumerate(names)), ("all sites", np.ones(len(site), bool))]:
-        row: dict[tuple[str, str, str], float] = {}
+    for label, chosen in [
+        *((name, site == i) for i, name in enumerate(names)),
+        ("all sites", np.ones(len(site), bool)),
+    ]:
+        row: dict[tuple[str, str], float] = {}
         for flux, target in FLUXES.items():
             truth = np.concatenate(
                 [t[f"{target}_true"].sel(time=predictions["time"].values[site == i]) for i, t in enumerate(tests)]
             )
-            used = chosen & predictions[f"{flux}_measured"].values & predictions["converged"].values & physics["converged"]
+            used = (
+                chosen & predictions[f"{flux}_measured"].values & predictions["converged"].values & physics["converged"]
+            )
             observed = predictions[f"{flux}_observed"].values[used]
             for what, values in (("physics", physics[flux]), ("hybrid", predictions[flux].values), ("truth", truth)):
                 mse = float(np.mean((values[used] - observed) ** 2))
-                row[flux, "RMSE", what] = mse**0.5
-                row[flux, "NSE", what] = 1.0 - mse / float(np.var(observed))
+                row[flux, f"RMSE {what}"] = mse**0.5
+                row[flux, f"NSE {what}"] = 1.0 - mse / float(np.var(observed))
         sunny = chosen & (predictions["shortwave_in"].values > 20.0)
         learned, known = predictions["stress"].values[sunny], predictions["stress_true"].values[sunny]
-        row["stress", "RMSE", "hybrid"] = float(np.sqrt(np.mean((learned - known) ** 2)))
-        row["stress", "R2", "hybrid"] = 1.0 - float(np.mean((learned - known) ** 2) / np.var(known))
-        row["stress", "mean", "known"] = float(known.mean())
+        row["stress", "known, mean"], row["stress", "known, SD"] = float(known.mean()), float(known.std())
+        row["stress", "RMSE"] = float(np.sqrt(np.mean((learned - known) ** 2)))
+        row["stress", "R2"] = 1.0 - (row["stress", "RMSE"] / row["stress", "known, SD"]) ** 2
         rows[label] = row
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="site", columns=["quantity", "score", "of"])
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="site")
+    kinds = {"RMSE": 1, "NSE": 2}
+    return table[sorted(table.columns, key=lambda c: (c[0] == "stress", c[0], kinds.get(c[1].split()[0], 0)))]
 
 
 def as_text(table: pd.DataFrame) -> str:
@@ -137,7 +146,10 @@ def as_text(table: pd.DataFrame) -> str:
         for key, title in (
             ("LE", "Latent heat LE, W m-2: test record, measured half-hours (truth = noise floor)"),
             ("NEE", "Net CO2 exchange NEE, umol m-2 s-1"),
-            ("stress", "Stress factor, test record by day: learned against known"),
+            (
+                "stress",
+                "Stress factor, test record by day: learned against known (R2 needs a known factor that varies)",
+            ),
         )
     ]
     return "\n\n".join(parts)
@@ -145,10 +157,10 @@ def as_text(table: pd.DataFrame) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--days", type=int, default=90, help="length of the training records")
+    parser.add_argument("--days", type=int, default=80, help="length of the training records")
     parser.add_argument("--test-days", type=int, default=30, help="length of the test records")
     parser.add_argument("--layers", type=int, default=3, help="canopy layers (1 and 3 need no dispersion matrix made)")
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for the results")
     options = parser.parse_args()

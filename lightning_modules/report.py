@@ -189,7 +189,7 @@ def _stress(axes: Axes, block: xr.Dataset) -> None:
     if "stress_true" in block:
         known = block["stress_true"].values[sunny]
         axes.plot(*_class_medians(water, known), "s--", color=KNOWN, ms=3, lw=1.4, label="known")
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
 
 
 def _class_medians(x: np.ndarray, y: np.ndarray, classes: int = 12) -> tuple[np.ndarray, np.ndarray]:
