@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from .report import report_figure, save_figure
 from .score_table import score_table, table_text, write_table
 
 UNHELPFUL = (
+    "LightningCLI.s args parameter is intended.*",  # the arguments come through `main`
     ".*does not have many workers.*",  # data are in memory: worker processes would be slower
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ".*Checkpoint directory .* exists and is not empty.*",
@@ -140,6 +142,7 @@ def run_training(arguments: Sequence[str]) -> int:
         SystemExit: the configuration is wrong (code 2, the message names the key), or help was asked for.
     """
     prepare_jax()
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of what LightningCLI itself calls
     with warnings.catch_warnings():
         for text in UNHELPFUL:
             warnings.filterwarnings("ignore", text)
