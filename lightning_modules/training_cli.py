@@ -55,7 +55,7 @@ class TrainingCLI(LightningCLI):
             FluxTowerDataModule,
             args=self.arguments,
             seed_everything_default=0,
-            save_config_callback=SaveConfigCallback,
+            save_config_callback=SaveConfigCallback if self.arguments[0] == "fit" else None,
             trainer_defaults={
                 "accelerator": "cpu",
                 "max_epochs": 30,
