@@ -146,5 +146,7 @@ def run_training(arguments: Sequence[str]) -> int:
     with warnings.catch_warnings():
         for text in UNHELPFUL:
             warnings.filterwarnings("ignore", text)
+        if arguments[0] != "fit":
+            warnings.filterwarnings("ignore", "The dirpath has changed.*")  # of checkpoints, which only fit writes
         TrainingCLI(arguments)
     return 0
