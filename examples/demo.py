@@ -53,7 +53,7 @@ def main() -> None:
     )  # fmt: skip
     data.setup()
     model = HybridCanopy(
-        data.sites, tunable=(), stress=StressNetwork(hidden=(16, 16), monotone=True), network_lr=0.05, schedule="cosine"
+        data.sites, tunable=(), stress=StressNetwork(hidden=(16, 16), monotone=True), network_lr=0.02, schedule="cosine"
     )
     trainer = L.Trainer(
         max_epochs=options.epochs, accelerator="cpu", gradient_clip_val=1.0, num_sanity_val_steps=0, log_every_n_steps=1,

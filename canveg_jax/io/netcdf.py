@@ -40,7 +40,7 @@ def flux_dataset(fluxes: Any, time: Any) -> xr.Dataset:
         ValueError: an unknown name, or an array that is not `[time]`.
     """
     if isinstance(fluxes, xr.Dataset):
-        columns: Mapping[str, Any] = {name: variable.values for name, variable in fluxes.data_vars.items()}
+        columns: Mapping[str, Any] = {str(name): variable.values for name, variable in fluxes.data_vars.items()}
     elif isinstance(fluxes, Mapping):
         columns = fluxes
     elif dataclasses.is_dataclass(fluxes):
