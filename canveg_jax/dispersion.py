@@ -140,14 +140,18 @@ def _save(path: Path, matrix, error, cut: float, particles: int) -> None:
 
 
 def ship_presets(folder: Path, particles: int) -> None:
-    """Generate the matrices of the preset sites, 1 and 50 layers, into `folder`."""
-    for name in SITES:
-        for n_layers in (1, 50):
-            site = Site.named(name, n_layers=n_layers)
-            grid = Grid(site.n_layers, site.n_air_layers, site.measurement_height / site.canopy_height)
-            matrix, error, cut = generate(grid, particles, 0)
-            _save(folder / f"{cache_key(grid, None, None)}.npz", matrix, error, cut, particles)
-            print(f"{name} {n_layers}: largest standard error {error.max():.4f} s m-1, {cut:.2e} of the flights cut")
+    """Generate the matrices of the preset sites (1 and 50 layers) and of the synthetic ones (1 and 3) into `folder`."""
+    from .io.synthetic import SYNTHETIC_SITES
+
+    sites = [Site.named(name, n_layers=n) for name in SITES for n in (1, 50)]
+    sites += [Site(**{**site.model_dump(), "n_layers": n}) for site in SYNTHETIC_SITES.values() for n in (1, 3)]
+    for site in sites:
+        grid = Grid(site.n_layers, site.n_air_layers, site.measurement_height / site.canopy_height)
+        matrix, error, cut = generate(grid, particles, 0)
+        _save(folder / f"{cache_key(grid, None, None)}.npz", matrix, error, cut, particles)
+        print(
+            f"{site.name} {site.n_layers}: largest standard error {error.max():.4f} s m-1, {cut:.2e} of the flights cut"
+        )
 
 
 if __name__ == "__main__":

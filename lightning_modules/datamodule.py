@@ -40,6 +40,7 @@ class FluxTowerDataModule(L.LightningDataModule):
         towers: files of each tower (for configurations).
         datasets: instead of files: `(site, dataset)` or `(site, dataset, test dataset)` of each tower, datasets as
             `canveg_jax.io.read_tower` makes them.
+        folder: relative file names of `towers` start here; default: the current folder.
         site_options: changes of site constants for all towers, for example `{n_layers: 1}`.
         targets: observed fluxes to carry and score.
         batch_size: half-hours per batch.
@@ -67,6 +68,7 @@ class FluxTowerDataModule(L.LightningDataModule):
         self,
         towers: list[TowerFiles] | None = None,
         datasets: Sequence[tuple[Any, ...]] | None = None,
+        folder: str | None = None,
         site_options: dict[str, Any] | None = None,
         targets: list[str] = list(DEFAULT_TARGETS),  # noqa: B006 - copied below, a list for the command line
         batch_size: int = 1024,
@@ -98,7 +100,7 @@ class FluxTowerDataModule(L.LightningDataModule):
         if predict_part not in (*PARTS, "all"):
             raise ValueError(f"predict_part must be one of {', '.join(PARTS)}, all; got {predict_part!r}.")
         options = dict(site_options or {})
-        self.towers, self.datasets = list(towers or ()), list(datasets or ())
+        self.towers, self.datasets = [t.inside(folder) for t in towers or ()], list(datasets or ())
         self.sites: list[Site] = [t.build_site(options) for t in self.towers] or [
             as_site(entry[0], options) for entry in self.datasets
         ]

@@ -19,12 +19,12 @@ from canveg_jax import NotConvergedWarning, Site
 
 from .losses import FluxLoss, LossKind, LossTerms, loss_weights
 from .metrics import FluxMetrics, LossSums
-from .parameter_table import parameter_table
 from .statistics import ScalingStatistics
 from .stress_inputs import with_scaled_lai
 from .stress_modules import build_stress, stress_specification
 from .targets import DEFAULT_TARGETS
 from .tower_files import as_site
+from .tuned_parameters import parameter_table
 
 
 class NonFiniteGradientWarning(UserWarning):

@@ -12,6 +12,8 @@ import xarray as xr
 from canveg_jax import Site
 from canveg_jax.io import read_tower
 
+FILES = ("forcings", "fluxes", "test_forcings", "test_fluxes")
+
 
 @dataclasses.dataclass
 class TowerFiles:
@@ -43,6 +45,15 @@ class TowerFiles:
     time_stamp: Literal["start", "end"] | None = None
     mask_interpolated: bool = True
 
+    def inside(self, folder: str | Path | None) -> TowerFiles:
+        """The same, with relative file names (a site YAML's too) starting from `folder`."""
+        if folder is None:
+            return self
+        is_yaml = isinstance(self.site, str) and Path(self.site).suffix in (".yaml", ".yml")
+        names = [*FILES, "site"] if is_yaml else FILES
+        paths = {name: getattr(self, name) for name in names}
+        return dataclasses.replace(self, **{n: str(Path(folder) / p) for n, p in paths.items() if p is not None})
+
     def build_site(self, options: Mapping[str, Any]) -> Site:
         """The site, with `options` and then `site_options` applied."""
         return as_site(self.site, {**options, **self.site_options})
@@ -53,7 +64,7 @@ class TowerFiles:
         Raises:
             FileNotFoundError: a file does not exist; the message names it and the setting.
         """
-        for setting in ("forcings", "fluxes", "test_forcings", "test_fluxes"):
+        for setting in FILES:
             path = getattr(self, setting)
             if path is not None and not Path(path).is_file():
                 raise FileNotFoundError(f"{site.name}: {setting} = {path} does not exist (seen from {Path.cwd()}).")

@@ -40,7 +40,7 @@ def flux_dataset(fluxes: Any, time: Any) -> xr.Dataset:
         ValueError: an unknown name, or an array that is not `[time]`.
     """
     if isinstance(fluxes, xr.Dataset):
-        columns: Mapping[str, Any] = {name: variable.values for name, variable in fluxes.data_vars.items()}
+        columns: Mapping[str, Any] = {str(name): variable.values for name, variable in fluxes.data_vars.items()}
     elif isinstance(fluxes, Mapping):
         columns = fluxes
     elif dataclasses.is_dataclass(fluxes):
@@ -59,21 +59,29 @@ def flux_dataset(fluxes: Any, time: Any) -> xr.Dataset:
             raise ValueError(
                 f"fluxes: '{name}' has shape {array.shape}; expected ({len(stamps)},), one per time stamp."
             )
-        info = FLUX_TABLE[name]
-        attrs = {"units": info.unit, "long_name": info.long_name, "sign": info.sign}
-        if info.cf_standard_name:
-            attrs["standard_name"] = info.cf_standard_name
-        if array.dtype == bool:
-            array = array.astype(np.int8)
-            attrs |= {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": "no yes"}
-        elif np.issubdtype(array.dtype, np.integer):
-            array = array.astype(np.int32)
-        else:
-            attrs["cell_methods"] = "time: mean"
-        variables[name] = ("time", array, attrs)
+        variables[name] = flux_variable(name, array, "time")
     long_name = "start of the averaging interval, local standard time"
     time_attrs = {"standard_name": "time", "long_name": long_name, "axis": "T"}
     return xr.Dataset(variables, coords={"time": ("time", stamps.to_numpy(), time_attrs)})
+
+
+def flux_variable(name: str, values: Any, dimension: str) -> tuple[str, np.ndarray, dict[str, Any]]:
+    """A model output as an `xarray` variable: dimension, values (flags as int8), attributes of `FLUX_TABLE`."""
+    array, info = np.asarray(values), FLUX_TABLE[name]
+    attrs: dict[str, Any] = {"units": info.unit, "long_name": info.long_name, "sign": info.sign}
+    if info.cf_standard_name:
+        attrs["standard_name"] = info.cf_standard_name
+    if array.dtype == bool:
+        return dimension, *flag(array, attrs)
+    if np.issubdtype(array.dtype, np.integer):
+        return dimension, array.astype(np.int32), attrs
+    return dimension, array, attrs | {"cell_methods": "time: mean"}
+
+
+def flag(values: Any, attributes: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+    """Booleans as NetCDF knows them: int8 and the CF attributes that say so; `read_fluxes` makes booleans of them again."""
+    meaning = {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": "no yes"}
+    return np.asarray(values).astype(np.int8), {**attributes, **meaning}
 
 
 def write_fluxes(
@@ -104,8 +112,6 @@ def write_fluxes(
         FileNotFoundError: the folder does not exist.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path.name}: the folder {path.parent} does not exist. Create it first.")
     if time is None:
         holder = tower if tower is not None else fluxes if isinstance(fluxes, xr.Dataset) else None
         if holder is None:
@@ -117,14 +123,7 @@ def write_fluxes(
         dataset["time_bounds"] = (("time", "bound"), bounds)
         dataset["time"].attrs["bounds"] = "time_bounds"
     dataset.attrs = provenance(tower) | dict(attributes or {})
-    encoding: dict[str, dict[str, Any]] = {"time": {"units": TIME_UNITS, "calendar": "standard", "dtype": "int64"}}
-    for name, variable in dataset.data_vars.items():
-        encoding[str(name)] = {"zlib": True, "complevel": 4}
-        if np.issubdtype(variable.dtype, np.floating):
-            encoding[str(name)]["_FillValue"] = variable.dtype.type(np.nan)
-    if "time_bounds" in dataset:
-        encoding["time_bounds"] |= {"units": TIME_UNITS, "calendar": "standard", "dtype": "int64"}
-    _write_then_rename(dataset, path, encoding)
+    write_dataset(path, dataset)
     return path
 
 
@@ -154,11 +153,29 @@ def read_fluxes(path: str | Path) -> xr.Dataset:
     return dataset
 
 
-def _write_then_rename(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Any]) -> None:
+def write_dataset(path: str | Path, dataset: xr.Dataset) -> None:
+    """Write compressed NetCDF-4 to a temporary name beside `path`, then rename.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path.name}: the folder {path.parent} does not exist. Create it first.")
+    encoding: dict[str, dict[str, Any]] = {}
+    for name, variable in dataset.variables.items():
+        own: dict[str, Any] = {}
+        if np.issubdtype(variable.dtype, np.datetime64):
+            own = {"units": TIME_UNITS, "calendar": "standard", "dtype": "int64"}
+        elif np.issubdtype(variable.dtype, np.floating) and name in dataset.data_vars:
+            own = {"_FillValue": variable.dtype.type(np.nan)}
+        if name in dataset.data_vars and variable.dtype.kind in "biufM":
+            own |= {"zlib": True, "complevel": 4}
+        encoding[str(name)] = own
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
     os.close(handle)
     try:
-        dataset.to_netcdf(temporary, engine="h5netcdf", encoding=dict(encoding))
+        dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     finally:

@@ -1,0 +1,73 @@
+"""Scores of a predictions file: by site, part, flux and time of day, over measured half-hours that converged."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+
+from canveg_jax.io import TARGET_TABLE
+
+from .metrics import FluxMetrics
+from .predictions import SPLITS
+
+WITHOUT_KGE = ("NEE", "G")
+"""Fluxes whose mean is close to zero, where KGE's ratio of means says nothing."""
+
+COLUMNS = ["n", "RMSE", "NSE", "KGE", "bias", "r"]
+
+
+def score_table(predictions: xr.Dataset) -> pd.DataFrame:
+    """Scores, indexed by `site, part, flux, period` (`all`, `day`: incoming shortwave above zero, `night`).
+
+    Columns `n` (half-hours scored), `RMSE` and `bias` in the unit of the flux, `NSE`, `KGE`, `r`; NaN where undefined.
+    """
+    fluxes = {t: info.flux for t, info in TARGET_TABLE.items() if f"{info.flux}_observed" in predictions}
+    columns = {name: predictions[name].values for name in predictions.data_vars}
+    sunny = columns["shortwave_in"] > 0
+    periods = {"all": np.ones(len(sunny), dtype=bool), "day": sunny, "night": ~sunny}
+    site_of = predictions["site_index"].values
+    rows = {}
+    for i, site in enumerate(predictions["site_name"].values):
+        for j, part in enumerate(SPLITS):
+            own = (site_of == i) & (columns["split"] == j)
+            for period, when in periods.items():
+                if own.any():
+                    scores = _scores(columns, own & when, fluxes)
+                    rows |= {(str(site), part, flux, period): scores[flux] for flux in fluxes.values()}
+    index = pd.MultiIndex.from_tuples(list(rows), names=["site", "part", "flux", "period"])
+    table = pd.DataFrame(list(rows.values()), index=index, columns=COLUMNS)
+    return table.astype({"n": int}).sort_index(level="site", sort_remaining=False, kind="stable")
+
+
+def table_text(table: pd.DataFrame, periods: tuple[str, ...] = ("all", "day", "night")) -> str:
+    """The table as text to print; undefined scores are left blank, fluxes without any measurement are left out."""
+    shown = table[table.index.get_level_values("period").isin(periods) & (table["n"] > 0)]
+    return shown.to_string(float_format=lambda x: f"{x:.3f}", na_rep="") if len(shown) else "nothing was measured"
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> Path:
+    """Write CSV (to a temporary name, then renamed)."""
+    temporary = Path(f"{path}.part")
+    table.to_csv(temporary, float_format="%.6g")
+    os.replace(temporary, path)
+    return Path(path)
+
+
+def _scores(columns: dict[str, np.ndarray], rows: np.ndarray, fluxes: dict[str, str]) -> dict[str, dict[str, float]]:
+    def taken(name: str) -> torch.Tensor:
+        return torch.from_numpy(columns[name][rows])
+
+    metrics = FluxMetrics(tuple(fluxes))
+    modelled = {flux: taken(flux) for flux in fluxes.values()}
+    observed = {target: taken(f"{flux}_observed") for target, flux in fluxes.items()}
+    measured = {target: taken(f"{flux}_measured") for target, flux in fluxes.items()}
+    metrics.update(modelled, observed, measured, taken("converged"))
+    values = {name: float(value) for name, value in metrics.compute().items()}
+    for flux in WITHOUT_KGE:
+        values[f"KGE_{flux}"] = float("nan")
+    return {flux: {column: values[f"{column}_{flux}"] for column in COLUMNS} for flux in fluxes.values()}
