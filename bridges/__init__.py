@@ -3,6 +3,7 @@
 from ._convert import BridgeError as BridgeError
 from ._convert import leave_gpu_memory_to_torch
 from ._jax2torch import jax2torch as jax2torch
+from ._torch2jax import torch2jax as torch2jax
 
 leave_gpu_memory_to_torch()
 

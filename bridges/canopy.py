@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import canveg_jax as cv
 import jax.numpy as jnp
 import numpy as np
 import torch
+
+import canveg_jax as cv
 from canveg_jax.transforms import check_names
 
 from ._jax2torch import jax2torch
