@@ -3,6 +3,8 @@
 from ._convert import BridgeError as BridgeError
 from ._convert import leave_gpu_memory_to_torch
 from ._jax2torch import jax2torch as jax2torch
+from ._jax_module import JaxModule as JaxModule
+from ._jax_program import JaxProgram as JaxProgram
 from ._torch2jax import torch2jax as torch2jax
 
 leave_gpu_memory_to_torch()

@@ -207,6 +207,8 @@ def _program(exported: Any, module: torch.nn.Module) -> Program:
     for node in nodes:
         if node.op == "placeholder":
             spec = kinds[node.name]
+            if not node.users and spec.kind is not InputKind.USER_INPUT:
+                continue
             numbers[node] = len(numbers)
             if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
                 name = _own_name(spec.target)

@@ -64,12 +64,14 @@ def torch2jax(
         )
 
     program = export_network(module, tensors, rebuild, [_free(tensor, free_axes) for tensor in tensors])
-    buffers = {name: _array(tensor) for name, tensor in module.named_buffers()}
+    used = {what for kind, what in program.sources if kind == "tensor"}
+    buffers = {name: _array(tensor) for name, tensor in module.named_buffers() if name in used}
     params = {name: _array(tensor) for name, tensor in module.named_parameters()}
     shapes = {name: (value.shape, value.dtype) for name, value in params.items()}
     template, order = _input_order(arguments, leaves)
     fn = JaxNetwork(program, buffers, shapes, template, order, fixed, type(module).__name__)
-    jax.eval_shape(fn, params, *_as_arrays(arguments))
+    arrays = _as_arrays(arguments)
+    jax.eval_shape(lambda p: fn(p, *arrays), params)
     if verify:
         compare_with_torch(module, fn, params, arguments)
     return fn, params
