@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -58,7 +60,10 @@ def _celu(x, alpha=1.0):
 
 @aten("gelu.default")
 def _gelu(x, *, approximate="none"):
-    return jax.nn.gelu(x, approximate=approximate == "tanh")
+    if approximate == "tanh":
+        # x sigmoid(2 u) is x (1 + tanh u) / 2 without the cancellation at large negative x.
+        return x * jax.nn.sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+    return jax.nn.gelu(x, approximate=False)
 
 
 @aten("silu.default")

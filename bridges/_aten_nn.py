@@ -9,6 +9,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import Precision
 
 from ._aten_activation import safe_softmax
@@ -106,7 +107,7 @@ def _window_sum(x, kernel, stride, padding):
     step = _each(stride, 1)[0] if stride else size
     lead = (1,) * (x.ndim - 1)
     return jax.lax.reduce_window(
-        x, jnp.zeros((), x.dtype), jax.lax.add, (*lead, size), (*lead, step), [(0, 0)] * (x.ndim - 1) + [(pad, pad)]
+        x, np.zeros((), x.dtype), jax.lax.add, (*lead, size), (*lead, step), [(0, 0)] * (x.ndim - 1) + [(pad, pad)]
     )
 
 
@@ -157,7 +158,7 @@ def _group_norm(x, groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True)
 @aten("_native_batch_norm_legit_no_training.default")
 def _batch_norm_eval(x, weight, bias, running_mean, running_var, momentum, eps):
     del momentum
-    mean, scale = running_mean, jax.lax.rsqrt(running_var + eps)
+    mean, scale = running_mean, 1 / jnp.sqrt(running_var + eps)
     y = (x - _per_channel(mean, x.ndim)) * _per_channel(scale, x.ndim)
     y = _scale_and_shift(y, _per_channel(weight, x.ndim), _per_channel(bias, x.ndim))
     return y, jnp.zeros((0,), x.dtype), jnp.zeros((0,), x.dtype)

@@ -9,6 +9,13 @@ import jax.numpy as jnp
 
 from ._aten_table import UnsupportedOperatorError, aten, floating, jax_dtype, promote
 
+
+
+def absolute(x):
+    """|x| with derivative 0 at 0."""
+    return x * jnp.sign(x)
+
+
 _UNARY = {
     "exp": jnp.exp, "exp2": jnp.exp2, "expm1": jnp.expm1, "log": jnp.log, "log2": jnp.log2, "log10": jnp.log10,
     "log1p": jnp.log1p, "sqrt": jnp.sqrt, "rsqrt": jax.lax.rsqrt, "sin": jnp.sin, "cos": jnp.cos, "tan": jnp.tan,
@@ -18,7 +25,7 @@ _UNARY = {
 }  # fmt: skip
 
 _KEEP_DTYPE = {
-    "neg": jnp.negative, "abs": jnp.abs, "sign": jnp.sign, "square": jnp.square, "floor": jnp.floor, "ceil": jnp.ceil,
+    "neg": jnp.negative, "abs": absolute, "sign": jnp.sign, "square": jnp.square, "floor": jnp.floor, "ceil": jnp.ceil,
     "trunc": jnp.trunc, "round": jnp.round, "isnan": jnp.isnan, "isinf": jnp.isinf, "isfinite": jnp.isfinite,
     "logical_not": jnp.logical_not, "bitwise_not": jnp.invert,
 }  # fmt: skip

@@ -7,6 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from ._aten_pointwise import absolute
 from ._aten_table import UnsupportedOperatorError, aten, axes, jax_dtype
 
 
@@ -71,7 +72,7 @@ def _vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
     if ord == 2:
         return _root(jnp.sum(jnp.square(x), axis=over, keepdims=keepdim))
     if ord == 1:
-        return jnp.sum(jnp.abs(x), axis=over, keepdims=keepdim)
+        return jnp.sum(absolute(x), axis=over, keepdims=keepdim)
     raise UnsupportedOperatorError(f"a vector norm of order {ord} has no JAX equivalent here. Use order 1 or 2.")
 
 

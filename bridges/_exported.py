@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.export.graph_signature import InputKind, OutputKind
+from torch.utils import _pytree as torch_tree
 
 from ._aten import ASSERTIONS, SIZE_ARITHMETIC, TABLE, UnsupportedOperatorError, is_random
 from ._convert import BridgeError
@@ -54,10 +55,8 @@ class Program(NamedTuple):
     sources: tuple[tuple[str, Any], ...]
     """`("tensor", qualified name)`, `("constant", tensor)` or `("input", position)`."""
     calls: tuple[Call, ...]
-    outputs: tuple[Any, ...]
-    """A `Ref` or a constant for each leaf of the result."""
-    structure: Any
-    """torch's tree of the result."""
+    result: Any
+    """What the network returns (a tensor, dict, tuple ...), with a `Ref` in place of each tensor."""
     inputs: tuple[Input, ...]
     ranges: dict[str, tuple[int, int | None]]
     """Smallest and largest admissible free sizes."""
@@ -232,8 +231,9 @@ def _program(exported: Any, module: torch.nn.Module) -> Program:
     if unsupported:
         raise UnsupportedOperatorError(_list_unsupported(unsupported))
     output = next(node for node in graph.nodes if node.op == "output")
+    result = torch_tree.tree_unflatten(_refer(tuple(output.args[0]), numbers), exported.call_spec.out_spec)
     return Program(
-        tuple(sources), tuple(calls), _refer(tuple(output.args[0]), numbers), exported.call_spec.out_spec, tuple(inputs),
+        tuple(sources), tuple(calls), result, tuple(inputs),
         {str(symbol): _bounds(r) for symbol, r in exported.range_constraints.items()},
     )  # fmt: skip
 

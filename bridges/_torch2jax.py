@@ -146,7 +146,7 @@ class JaxNetwork:
             )
         for call in self._program.calls:
             values.append(_evaluate(call, values))
-        return torch_tree.tree_unflatten([_resolve(o, values) for o in self._program.outputs], self._program.structure)
+        return torch_tree.tree_map(lambda leaf: _resolve(leaf, values), self._program.result)
 
     def _checked_parameters(self, params: Mapping[str, Any]) -> dict[str, Any]:
         missing = sorted(set(self._shapes) - set(params))
