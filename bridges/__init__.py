@@ -2,6 +2,8 @@
 
 from ._convert import BridgeError as BridgeError
 from ._convert import leave_gpu_memory_to_torch
+from ._exported import NetworkError as NetworkError
+from ._exported import UnsupportedOperatorError as UnsupportedOperatorError
 from ._jax2torch import jax2torch as jax2torch
 from ._jax_module import JaxModule as JaxModule
 from ._jax_program import JaxProgram as JaxProgram

@@ -1,4 +1,4 @@
-"""JAX equivalents of PyTorch's core operators (ATen): the whole table, and the plain Python operators of traced sizes."""
+"""JAX equivalents of PyTorch's core operators (ATen): the whole table, and plain Python operators of traced sizes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SIZE_ARITHMETIC = frozenset(
     {
         operator.getitem, operator.add, operator.sub, operator.mul, operator.floordiv, operator.truediv, operator.mod,
         operator.neg, operator.pow, operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge,
-        operator.and_, operator.or_, math.ceil, math.floor, torch.sym_max, torch.sym_min, torch.sym_float, torch.sym_int,
-        torch.sym_not,
+        operator.and_, operator.or_, math.ceil, math.floor, torch.sym_max, torch.sym_min, torch.sym_float,
+        torch.sym_int, torch.sym_not,
     }
 )  # fmt: skip
 """Functions of Python numbers that a traced graph applies to sizes."""

@@ -30,7 +30,7 @@ def linear(x, weight, bias=None):
     return y if bias is None else y + bias
 
 
-@aten("addmm.default", "baddbmm.default", "addmv.default", "addbmm.default")
+@aten("addmm.default", "baddbmm.default", "addmv.default")
 def _addmm(x, a, b, *, beta=1, alpha=1):
     product = matmul(a, b)
     return (x if beta == 1 else beta * x) + (product if alpha == 1 else alpha * product)

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from ._aten_table import UnsupportedOperatorError, aten, floating, jax_dtype, promote
 
 
-
 def absolute(x):
     """|x| with derivative 0 at 0."""
     return x * jnp.sign(x)
@@ -35,7 +34,8 @@ _BINARY = {
     "bitwise_and": jnp.bitwise_and, "bitwise_or": jnp.bitwise_or, "bitwise_xor": jnp.bitwise_xor,
     "remainder": jnp.remainder, "floor_divide": jnp.floor_divide, "mul": jnp.multiply,
     "eq": jnp.equal, "ne": jnp.not_equal, "lt": jnp.less, "le": jnp.less_equal, "gt": jnp.greater,
-    "ge": jnp.greater_equal, "logical_and": jnp.logical_and, "logical_or": jnp.logical_or, "logical_xor": jnp.logical_xor,
+    "ge": jnp.greater_equal, "logical_and": jnp.logical_and, "logical_or": jnp.logical_or,
+    "logical_xor": jnp.logical_xor,
 }  # fmt: skip
 
 _WITH_SCALAR = {"fmod", "remainder", "floor_divide", "mul", "eq", "ne", "lt", "le", "gt", "ge"} | {

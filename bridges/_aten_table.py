@@ -64,7 +64,7 @@ def _stand_in(operand: Any) -> Any:
 
 
 def promote(*operands: Any) -> list[jax.Array]:
-    """Operands in the dtype in which torch combines them: Python numbers and 0-d tensors yield to tensors of their kind."""
+    """Operands in the dtype in which torch combines them: numbers and 0-d tensors yield to tensors of their kind."""
     dtype = _stand_in(operands[0])
     for operand in operands[1:]:
         dtype = torch.result_type(dtype, _stand_in(operand))

@@ -20,7 +20,7 @@ from ._convert import BridgeError
 
 
 class NetworkError(BridgeError):
-    """A torch network, or the inputs of a converted one, that cannot be used as a pure function; the message says why."""
+    """A torch network, or the inputs of a converted one, that cannot be used as a pure function."""
 
 
 class Ref:
@@ -137,7 +137,7 @@ def _trace(wrapped: _Leaves, leaves: tuple[torch.Tensor, ...], free: Sequence[tu
         reason = str(error).strip().split("\n\n")[0]
         advice = "Use torch.where instead of branching on values, and sizes that do not depend on values."
         if "specialized" in reason or "onstraints violated" in reason:
-            advice = "A size that was to be free is fixed by the network; name the free axes by `free_axes` (None: no axis is free)."
+            advice = "The network fixes a size that was to be free; name the free axes by `free_axes` (None: no axis)."
         name = type(wrapped.module).__name__
         raise NetworkError(f"{name} cannot be traced to a graph of operators: {reason}\n{advice}") from error
 
@@ -186,8 +186,8 @@ def _require_pure(exported: Any) -> None:
     ]
     if changed:
         raise NetworkError(
-            f"the network changes {', '.join(changed)} when it runs, which a pure function cannot do. Call module.eval() first "
-            "(batch normalisation), or return the new value instead of storing it."
+            f"the network changes {', '.join(changed)} when it runs, which a pure function cannot do. Call "
+            "module.eval() first (batch normalisation), or return the new value instead of storing it."
         )
 
 

@@ -23,9 +23,10 @@ class JaxModule(torch.nn.Module):
     """An equinox module inside PyTorch.
 
     Its floating-point arrays become parameters, other arrays buffers, under the names of their fields
-    (`layers.0.weight`). They are copies: an optimiser step in place does not reach the original. Everything else (sizes,
-    activation functions, NumPy arrays, Python numbers) is fixed. `state_dict`, `deepcopy`, `pickle`, `torch.save`, `.to(...)`
-    and Lightning checkpoints work as for any module; compiled functions are not stored but made again at the next call.
+    (`layers.0.weight`). They are copies: an optimiser step in place does not reach the original. Everything else
+    (sizes, activation functions, NumPy arrays, Python numbers) is fixed. `state_dict`, `deepcopy`, `pickle`,
+    `torch.save`, `.to(...)` and Lightning checkpoints work as for any module; compiled functions are not stored but
+    made again at the next call.
 
     Example:
         >>> net = JaxModule(eqx.nn.MLP(4, 1, 32, 2, key=key), vmap=True)
@@ -35,24 +36,25 @@ class JaxModule(torch.nn.Module):
     Args:
         module: an equinox module, or any pytree that can be called.
         trainable: which floating-point arrays are parameters; the others become buffers. True or False for all; name
-            patterns (`("layers.*", "scale")`); a function of an array; or a tree of these as `equinox.partition` takes it.
+            patterns (`("layers.*", "scale")`); a function of an array; or a tree of these as for `equinox.partition`.
         vmap: map the call over the first axis of every tensor among the positional arguments. Equinox layers such as
             `Linear` take one sample; with `vmap=True` they take a batch. Keyword arguments are shared by all samples.
 
     Raises:
-        BridgeError: the module keeps state outside itself (`equinox.nn.State`), a name pattern fits no array, or an array
-            that torch cannot hold.
+        BridgeError: the module keeps state outside itself (`equinox.nn.State`), or a name pattern fits no array.
     """
 
     def __init__(self, module: Any, *, trainable: Any = True, vmap: bool = False):
         super().__init__()
         if not callable(module):
-            raise BridgeError(f"expected a module that can be called, got a {type(module).__name__}. Add a __call__ method.")
+            raise BridgeError(
+                f"expected a module that can be called, got a {type(module).__name__}. Add a __call__ method."
+            )
         self.vmap = vmap
         if any(_is_state(leaf) for leaf in jax.tree.leaves(module, is_leaf=_is_state)):
             raise BridgeError(
-                f"{type(module).__name__} keeps state in equinox.nn.State, which torch cannot store. Fix the state first (a "
-                "module with __call__ that closes over it), or use a stateless layer."
+                f"{type(module).__name__} keeps state in equinox.nn.State, which torch cannot store. Fix the state first "
+                "(a module with __call__ that closes over it), or use a stateless layer."
             )
         arrays = eqx.filter(module, _is_array)
         entries = jax.tree_util.tree_leaves_with_path(arrays)
@@ -74,7 +76,9 @@ class JaxModule(torch.nn.Module):
 
     def to_jax(self) -> Any:
         """The equinox module with the current values, as copies."""
-        return _filled(self._template, {leaf.name: jnp.array(to_jax(self.get(leaf.name)), copy=True) for leaf in self._leaves})
+        return _filled(
+            self._template, {leaf.name: jnp.array(to_jax(self.get(leaf.name)), copy=True) for leaf in self._leaves}
+        )
 
     def get(self, name: str) -> torch.Tensor:
         """The parameter or buffer of a qualified name."""
@@ -114,7 +118,9 @@ class _Branch(torch.nn.Module):
     """A part of the tree; holds parameters, computes nothing."""
 
     def forward(self, *args: Any) -> Any:
-        raise BridgeError("a part of a JaxModule cannot be called alone. Call the whole, or wrap this part in its own JaxModule.")
+        raise BridgeError(
+            "a part of a JaxModule cannot be called alone. Call the whole, or wrap this part in its own JaxModule."
+        )
 
 
 @dataclass(frozen=True)

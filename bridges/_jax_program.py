@@ -15,8 +15,8 @@ from ._torch2jax import torch2jax
 class JaxProgram(torch.nn.Module):
     """A JAX program with a torch network inside, as a torch module.
 
-    The network runs in the compiled program (in `lax.while_loop`, `lax.scan`, `vmap` ...), while its weights stay the torch
-    parameters that an optimiser updates. It is converted at the first call, and again when its mode or dtype changes.
+    The network runs in the compiled program (in `lax.while_loop`, `lax.scan`, `vmap` ...), while its weights stay the
+    torch parameters that an optimiser updates. It is converted at the first call, and again when its mode or dtype changes.
 
     Example:
         >>> def relax(network, x):                          # JAX; the fixed point x = network(x) / 2
@@ -25,13 +25,13 @@ class JaxProgram(torch.nn.Module):
         >>> model(x).sum().backward()                      # gradients in network.parameters()
 
     Args:
-        program: `program(network, *args, **kwargs)`, a JAX function; `network(*inputs)` takes and gives JAX arrays. To pickle
-            the module, a function that can be imported.
+        program: `program(network, *args, **kwargs)`, a JAX function; `network(*inputs)` takes and gives JAX arrays. It
+            must be importable if the module is to be pickled.
         network: the torch network.
         example_inputs, free_axes, verify: as for `torch2jax`.
 
     Raises (when called):
-        UnsupportedOperatorError, NetworkError: as `torch2jax`, also for active dropout or batch normalisation in train mode.
+        UnsupportedOperatorError, NetworkError: as `torch2jax`, for active dropout too.
     """
 
     def __init__(

@@ -24,15 +24,15 @@ def to_bytes(tree: Any) -> bytes:
         _ByName(stream).dump(tree)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise BridgeError(
-            f"{type(tree).__name__} cannot be pickled: {error}. Use functions and classes that can be imported instead of "
-            "lambdas and local ones, or save only the state_dict()."
+            f"{type(tree).__name__} cannot be pickled: {error}. Use functions and classes that can be imported instead "
+            "of lambdas and local ones, or save only the state_dict()."
         ) from error
     return stream.getvalue()
 
 
 class _ByName(pickle.Pickler):
-    """Also handles functions that jit or custom_jvp wraps (`jax.nn.relu`), and lambdas that are the default of an argument
-    (the final activation of `equinox.nn.MLP`)."""
+    """Also handles functions that jit or custom_jvp wraps (`jax.nn.relu`), and lambdas that are the default of an
+    argument (the final activation of `equinox.nn.MLP`)."""
 
     def reducer_override(self, obj: Any) -> Any:
         if not callable(obj) or isinstance(obj, (type, BuiltinFunctionType, MethodType)):

@@ -35,15 +35,15 @@ def torch2jax(
 
     Args:
         module: the network. Dropout and batch normalisation must be in eval mode; the mode is fixed by the conversion.
-        example_inputs: a tensor, or a tuple of the module's positional arguments (tensors, and dicts, tuples or lists of
-            them). Shapes and dtypes matter, values only for `verify`. Other values (numbers, None) are fixed.
-        free_axes: axes of every input tensor whose size may differ later; the others are fixed. None: all sizes are fixed.
-            Tensors with too few axes keep all theirs.
+        example_inputs: a tensor, or a tuple of the module's positional arguments (tensors, and dicts, tuples or lists
+            of them). Shapes and dtypes matter, values only for `verify`. Other values (numbers, None) are fixed.
+        free_axes: axes of every input tensor whose size may differ later (where it has them); the others are fixed.
+            None: all sizes are fixed.
         verify: compare outputs and gradients with torch on the example before returning.
 
     Returns:
-        `fn(params, *inputs)`, and `params`, copies of all parameters by qualified name; tied ones appear once, under the
-        name in `module.named_parameters()`. Buffers (running means ...) are part of `fn` as they are now; an entry of
+        `fn(params, *inputs)`, and `params`, copies of all parameters by qualified name; tied ones appear once, under
+        the name in `module.named_parameters()`. Buffers (running means ...) are part of `fn` as they are now; an entry of
         `params` under a buffer's name replaces it.
 
     Raises:
@@ -161,8 +161,8 @@ class JaxNetwork:
             got = tensors[name]
             if tuple(got.shape) != shape or got.dtype != dtype:
                 raise NetworkError(
-                    f"{self.__name__}: parameter {name} must be {dtype}{list(shape)}, got {got.dtype}{list(got.shape)}. "
-                    "Convert the module again after changing its sizes or dtype."
+                    f"{self.__name__}: parameter {name} must be {dtype}{list(shape)}, got {got.dtype}{list(got.shape)}"
+                    ". Convert the module again after changing its sizes or dtype."
                 )
         return {name: jnp.asarray(value) for name, value in tensors.items()}
 
@@ -200,8 +200,8 @@ class JaxNetwork:
             )
         if isinstance(leaf, jax.core.Tracer) or type(leaf) is not type(constant) or leaf != constant:
             raise NetworkError(
-                f"{self.__name__}: input {number} was fixed to {constant!r} by the conversion, got {leaf!r}. Give a tensor in "
-                "`example_inputs` to make it an argument."
+                f"{self.__name__}: input {number} was fixed to {constant!r} by the conversion, got {leaf!r}. Give a "
+                "tensor in `example_inputs` to make it an argument."
             )
 
     def _checked_array(self, number: int, leaf: Any, expected: Any, sizes: dict[str, int]) -> jax.Array:
@@ -214,8 +214,8 @@ class JaxNetwork:
         if not fits or not (leaf.dtype == dtype or same_kind or getattr(leaf, "weak_type", False)):
             shape = ", ".join(str(sizes.get(n, n)) if isinstance(n, str) else str(n) for n in expected.shape)
             raise NetworkError(
-                f"{self.__name__}: input {number} must be {dtype}[{shape}], got {leaf.dtype}{list(leaf.shape)}. Sizes are fixed "
-                "by the example except on `free_axes`, dtypes always; convert the module again to change them."
+                f"{self.__name__}: input {number} must be {dtype}[{shape}], got {leaf.dtype}{list(leaf.shape)}. Sizes are "
+                "fixed by the example except on `free_axes`, dtypes always; convert the module again to change them."
             )
         return jnp.asarray(leaf, dtype)
 

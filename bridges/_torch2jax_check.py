@@ -14,7 +14,7 @@ from ._convert import to_jax
 from ._exported import NetworkError
 
 _RELATIVE = {2: 0.05, 4: 1e-3, 8: 1e-7}
-"""Tolerance by bytes of the dtype, relative to the largest value: what rounding explains; errors of meaning are larger."""
+"""Tolerance by bytes of the dtype, relative to the largest value: above rounding, below errors of meaning."""
 
 
 def compare_with_torch(module: torch.nn.Module, fn: Any, params: dict[str, jax.Array], arguments: tuple) -> None:
@@ -61,7 +61,9 @@ def compare_with_torch(module: torch.nn.Module, fn: Any, params: dict[str, jax.A
     names = [*(f"gradient to {name}" for name in own), *(f"gradient to input {i}" for i in inputs)]
     expected = [torch.zeros_like(v) if g is None else g for v, g in zip(variables, gradients, strict=True)]
     scale = max((float(g.detach().abs().max()) for g in expected if g.numel()), default=0.0)
-    for name, slope, gradient in zip(names, [*(slopes[0][n] for n in own), *(slopes[1][i] for i in inputs)], expected, strict=True):
+    for name, slope, gradient in zip(
+        names, [*(slopes[0][n] for n in own), *(slopes[1][i] for i in inputs)], expected, strict=True
+    ):
         _compare(f"{fn.__name__}: {name}", slope, gradient, scale)
 
 
@@ -98,6 +100,6 @@ def _compare(what: str, ours: jax.Array, theirs: torch.Tensor, scale: float) -> 
     if not np.allclose(a, b, rtol=0.0, atol=tolerance, equal_nan=True):
         where = np.unravel_index(np.nanargmax(np.abs(np.asarray(a, float) - np.asarray(b, float))), a.shape)
         raise NetworkError(
-            f"{what} differs from torch's on the example, at {tuple(int(i) for i in where)}: {a[where]} against {b[where]}. A "
-            "custom backward (torch.autograd.Function) is not seen by the conversion; pass verify=False to accept this."
+            f"{what} differs from torch's on the example, at {tuple(int(i) for i in where)}: {a[where]} against {b[where]}. "
+            "A custom backward (torch.autograd.Function) is not seen by the conversion; pass verify=False to accept this."
         )

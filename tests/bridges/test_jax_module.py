@@ -12,6 +12,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+
 from bridges import BridgeError, JaxModule
 
 KEY = jax.random.key(3)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from bridges import JaxProgram, jax2torch, torch2jax
-from bridges._exported import UnsupportedOperatorError
 from torch import nn
+
+from bridges import JaxProgram, UnsupportedOperatorError, jax2torch, torch2jax
 
 
 def stress_network(dtype=torch.float64) -> nn.Module:
@@ -48,9 +48,9 @@ def test_parameters_stay_torch_and_are_trained_by_torch():
     losses = []
     optimisers = [torch.optim.Adam(n.parameters(), lr=0.05) for n in (network, twin)]
     for _ in range(40):
-        for n, optimiser, run in (
-            (network, optimisers[0], lambda: solve(dict(network.named_parameters()), AIR)),
-            (twin, optimisers[1], lambda: torch_temperature(twin, AIR)),
+        for optimiser, run in (
+            (optimisers[0], lambda: solve(dict(network.named_parameters()), AIR)),
+            (optimisers[1], lambda: torch_temperature(twin, AIR)),
         ):
             optimiser.zero_grad()
             loss = (run() - target).square().mean()

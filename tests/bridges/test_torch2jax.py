@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from bridges import torch2jax
 from torch.utils import _pytree as torch_tree
-
 from torch_networks import CASES, Residual, SiteStress, Tied
 
+from bridges import torch2jax
+
 OUTPUTS = {torch.float32: 1e-6, torch.float64: 1e-12}
-GRADIENTS = {torch.float32: 2e-6, torch.float64: 1e-12}
-"""In float32 XLA's tanh is off by 2.6e-7, which sums up in gradients; torch's own rounding is added (see the test)."""
+GRADIENTS = {torch.float32: 1.5e-6, torch.float64: 1e-12}
+"""More than 1e-6 in float32 because XLA's tanh is off by 2.6e-7, which sums up in gradients."""
 N_RANDOM = 100
 
 
@@ -50,7 +50,8 @@ def torch_result(module, inputs, weights):
 def test_equals_torch_on_random_inputs(name, dtype):
     """Exported with a batch of 2, used with a batch of 3; error relative to the largest value of each tensor or to 1.
 
-    In float32 a gradient may differ by what torch's own differs from torch's in float64 (ill-conditioned normalisations).
+    Gradients in float32 are judged by torch's in float64: their error may exceed that of torch's own float32 gradients by
+    the tolerance (those of normalisations are ill-conditioned; torch's own are off by 1e-5 there).
     """
     module, case = network(name, dtype)
     fn, params = torch2jax(module, case.inputs(2, dtype), verify=False)
@@ -85,7 +86,7 @@ def test_equals_torch_on_random_inputs(name, dtype):
         for i, (a, b, c) in enumerate(zip(got, [*outputs, *to_params.values(), *to_inputs], exact, strict=True)):
             b, c = b.detach().numpy(), c.detach().numpy()
             assert a.shape == b.shape and a.dtype == b.dtype
-            error = (np.abs(a - b).max() - np.abs(b - c).max()) / max(np.abs(b).max(), 1.0)
+            error = (np.abs(a - c).max() - np.abs(b - c).max()) / max(np.abs(b).max(), 1.0)
             kind = "outputs" if i < len(outputs) else "gradients"
             worst[kind] = max(worst[kind], float(error))
     print(f"{name} {dtype}: largest errors {worst}")

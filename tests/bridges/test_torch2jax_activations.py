@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from bridges import torch2jax
 from torch import nn
 
+from bridges import torch2jax
+
 ACTIVATIONS = [
-    nn.ReLU(), nn.LeakyReLU(), nn.LeakyReLU(0.3), nn.PReLU(), nn.RReLU(), nn.ELU(), nn.ELU(0.5), nn.SELU(), nn.CELU(2.0),
-    nn.GELU(), nn.GELU(approximate="tanh"), nn.SiLU(), nn.Mish(), nn.Softplus(), nn.Softplus(beta=3, threshold=5),
+    nn.ReLU(), nn.LeakyReLU(), nn.LeakyReLU(0.3), nn.PReLU(), nn.RReLU(), nn.ELU(), nn.ELU(0.5), nn.SELU(),
+    nn.CELU(2.0), nn.GELU(), nn.GELU(approximate="tanh"), nn.SiLU(), nn.Mish(), nn.Softplus(), nn.Softplus(beta=3, threshold=5),
     nn.Hardtanh(), nn.Hardtanh(-2, 0.5), nn.Hardswish(), nn.Hardsigmoid(), nn.Tanh(), nn.Sigmoid(), nn.ReLU6(),
     nn.Softsign(), nn.LogSigmoid(), nn.Tanhshrink(), nn.Softshrink(), nn.Hardshrink(), nn.Threshold(0.1, 20.0),
     nn.Softmax(-1), nn.LogSoftmax(-1), nn.Softmin(-1), nn.GLU(-1),
@@ -42,7 +43,9 @@ def converted(request):
     @jax.jit
     def run(x):
         outputs, pull = jax.vjp(lambda x: fn(params, x), x)
-        return outputs, pull([jnp.broadcast_to(jnp.array([0.5, 1.5], o.dtype)[: o.shape[1]], o.shape) for o in outputs])[0]
+        return outputs, pull(
+            [jnp.broadcast_to(jnp.array([0.5, 1.5], o.dtype)[: o.shape[1]], o.shape) for o in outputs]
+        )[0]
 
     return module, run, request.param
 
@@ -50,7 +53,7 @@ def converted(request):
 def compare(converted, points: torch.Tensor, tolerance: float):
     """All activations at pairs of points; error relative to the value, or to 1 for small ones.
 
-    The float32 derivative of tanh-GELU loses digits in torch at large negative x: its distance to float64 is allowed.
+    In float32 a derivative may also differ by torch's own distance to its float64 derivative (tanh-GELU cancels digits).
     The slope 1/6 of Hardsigmoid is a float32 number in torch's float64 backward, hence its own bound.
     """
     module, run, dtype = converted
@@ -65,17 +68,19 @@ def compare(converted, points: torch.Tensor, tolerance: float):
     wide = copy.deepcopy(module).double()(precise)
     (exact,) = torch.autograd.grad(sum((o * weight[: o.shape[1]].double()).sum() for o in wide), precise)
     for i, activation in enumerate(module.activations):
-        rounding = (gradients[:, i] - exact[:, i]).abs().max().item() if isinstance(activation, nn.GELU) else 0.0
-        for what, a, b in (
-            ("value", outputs[i], expected[i].detach().numpy()),
-            ("derivative", slopes[:, i], gradients[:, i].numpy()),
+        for what, a, b, c in (
+            ("value", outputs[i], expected[i].detach(), expected[i].detach()),
+            ("derivative", slopes[:, i], gradients[:, i], exact[:, i]),
         ):
             assert np.isfinite(a).all(), f"{activation}: {what} is not finite"
-            error = np.abs(a - b) / np.maximum(np.abs(b), 1.0)
+            rounding = (b - c).abs().numpy() if dtype is torch.float32 else 0.0
+            error = np.abs(a - b.numpy()) / np.maximum(np.abs(b.numpy()), 1.0) - rounding
             allowed = 1e-8 if isinstance(activation, nn.Hardsigmoid) and what == "derivative" else tolerance
             worst = np.unravel_index(error.argmax(), error.shape)
             row = points[worst[0]].tolist()
-            assert error.max() <= max(allowed, tolerance) + rounding, f"{activation}: {what} {a[worst]!r}, torch {b[worst]!r}, at {row}"
+            assert error.max() <= max(allowed, tolerance), (
+                f"{activation}: {what} {a[worst]!r}, torch {b[worst]!r}, at {row}"
+            )
 
 
 def test_random_points(converted):
@@ -97,8 +102,8 @@ def test_derivatives_of_clamp_extremes_and_norms_at_ties():
     class Ties(nn.Module):
         def forward(self, x):
             return (
-                x.clamp(min=0), x.clamp(-1, 1), torch.maximum(x, torch.zeros_like(x)), x.abs(), x.max(-1).values, x.amax(-1),
-                x.min(-1).values, torch.linalg.vector_norm(x, dim=-1), x.std(-1), x**2, x.pow(3.0), torch.relu(x) ** 0,
+                x.clamp(min=0), x.clamp(-1, 1), torch.maximum(x, torch.zeros_like(x)), x.abs(), x.max(-1).values,
+                x.amax(-1), x.min(-1).values, torch.linalg.vector_norm(x, dim=-1), x.std(-1), x**2, x.pow(3.0), torch.relu(x) ** 0,
                 torch.where(x > 0, x, -x), x.max(), x.sort(-1).values,
             )  # fmt: skip
 

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from bridges import BridgeError, torch2jax
-from bridges._exported import NetworkError, UnsupportedOperatorError
 from torch import nn
 from torch_networks import Function
+
+from bridges import BridgeError, NetworkError, UnsupportedOperatorError, torch2jax
 
 
 class Decomposing(nn.Module):

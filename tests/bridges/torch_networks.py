@@ -129,7 +129,9 @@ def _features(*shape: int) -> Callable:
 
 def _forcing(batch: int, dtype: torch.dtype) -> tuple:
     site = torch.randint(0, 3, (batch,))
-    return ({"wind": torch.randn(batch, dtype=dtype), "site": site, **{k: torch.rand(batch, dtype=dtype) for k in "ba"}},)
+    return (
+        {"wind": torch.randn(batch, dtype=dtype), "site": site, **{k: torch.rand(batch, dtype=dtype) for k in "ba"}},
+    )
 
 
 CASES: dict[str, Case] = {
