@@ -21,3 +21,12 @@ from .stress import STRESSES as STRESSES
 from .stress import soil_moisture_stress as soil_moisture_stress
 from .transforms import constrain as constrain
 from .transforms import unconstrain as unconstrain
+
+
+def __getattr__(name: str):
+    """`read_tower`, imported when it is first asked for (it brings pandas and xarray)."""
+    if name == "read_tower":
+        from .io import read_tower
+
+        return read_tower
+    raise AttributeError(f"module 'canveg_jax' has no attribute '{name}'")
