@@ -103,7 +103,8 @@ def test_derivatives_of_clamp_extremes_and_norms_at_ties():
         def forward(self, x):
             return (
                 x.clamp(min=0), x.clamp(-1, 1), torch.maximum(x, torch.zeros_like(x)), x.abs(), x.max(-1).values,
-                x.amax(-1), x.min(-1).values, torch.linalg.vector_norm(x, dim=-1), x.std(-1), x**2, x.pow(3.0), torch.relu(x) ** 0,
+                x.amax(-1), x.min(-1).values, torch.linalg.vector_norm(x, dim=-1), x.std(-1), x**2, x.pow(3.0),
+                torch.relu(x) ** 0,
                 torch.where(x > 0, x, -x), x.max(), x.sort(-1).values,
             )  # fmt: skip
 
