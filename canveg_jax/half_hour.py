@@ -159,12 +159,7 @@ def prepare(forcing: Forcing, p: Parameters, site: SiteArrays, stress, scheme: S
         forcing.day_of_year, forcing.hour, site.latitude, site.longitude, site.utc_offset
     )
     incoming = sky.split_shortwave(sin_beta, shortwave_in, forcing.pressure)
-    measured = jnp.isfinite(forcing.longwave_in)
-    longwave_in = jnp.where(
-        measured,
-        jnp.where(measured, forcing.longwave_in, 0.0),
-        sky.sky_longwave(sin_beta, incoming.q, temperature),
-    )
+    longwave_in = _where_finite(forcing.longwave_in, sky.sky_longwave(sin_beta, incoming.q, temperature))
 
     layer_lai = forcing.lai * site.lai_scale / n
     sky_g = leaf_angle.sky_projection(site.leaf_angle_weights)
@@ -207,9 +202,15 @@ def prepare(forcing: Forcing, p: Parameters, site: SiteArrays, stress, scheme: S
         soil_conductance=conductivity / site.soil_depth,
         deep_temperature=forcing.soil_temperature + ZERO_CELSIUS,
         soil_water_content=forcing.soil_water_content,
-        observed_canopy_height=forcing.observed_canopy_height,
+        observed_canopy_height=_where_finite(forcing.observed_canopy_height, site.canopy_height),
         stress=jnp.broadcast_to(stress, (n,)),
     )
+
+
+def _where_finite(measured, otherwise):
+    """An optional forcing variable where it was measured, else the stand-in; no NaN reaches a derivative."""
+    there = jnp.isfinite(measured)
+    return jnp.where(there, jnp.where(there, measured, 0.0), otherwise)
 
 
 def initial_state(x: Prepared) -> State:

@@ -237,3 +237,16 @@ def test_no_warning_when_all_is_well(canopy):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         canopy.solve(make_forcing(), FREE)
+
+
+def test_alfalfa_respiration_without_a_measured_canopy_height_uses_the_site():
+    site = cv.Site.named("US-Bi1", n_layers=1, soil_respiration="alfalfa")
+    columns = {
+        "day_of_year": [180.0, 180.0], "hour": [12.0, 12.0], "air_temperature": [24.0, 24.0], "shortwave_in": [700.0] * 2,
+        "vapour_pressure": [1.2, 1.2], "wind_speed": [3.0, 3.0], "co2": [405.0] * 2, "pressure": [101.0] * 2,
+        "friction_velocity": [0.3, 0.3], "soil_temperature": [20.0] * 2, "soil_water_content": [0.2] * 2, "lai": [2.0] * 2,
+        "observed_canopy_height": [np.nan, site.canopy_height],
+    }  # fmt: skip
+    fluxes = cv.Canopy(site)(cv.Forcing(**{name: np.array(values) for name, values in columns.items()}))
+    assert np.isfinite(fluxes.NEE).all()
+    np.testing.assert_allclose(fluxes.NEE[0], fluxes.NEE[1], rtol=1e-12)
