@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from ._convert import BridgeError, is_differentiable, to_jax, to_torch
+from ._convert import BridgeError, to_jax, to_torch
 from ._jax2torch import jax2torch
 from ._pickle import to_bytes
 
@@ -198,4 +198,6 @@ def _trained(trainable: Any, arrays: Any, names: list[str]) -> list[bool]:
         chosen = [leaf is not None for leaf in jax.tree.leaves(kept, is_leaf=lambda x: x is None)]
         everything = jax.tree.leaves(arrays, is_leaf=lambda x: x is None)
         chosen = [c for c, leaf in zip(chosen, everything, strict=True) if leaf is not None]
-    return [c and _key_type(a) is None and is_differentiable(a.dtype) for c, a in zip(chosen, leaves, strict=True)]
+    return [
+        c and _key_type(a) is None and jnp.issubdtype(a.dtype, jnp.inexact) for c, a in zip(chosen, leaves, strict=True)
+    ]
