@@ -115,7 +115,7 @@ def _index(x, indices):
     where = tuple(slice(None) if i is None else i for i in indices)
     if any(getattr(i, "dtype", None) == jnp.bool_ for i in where):
         raise UnsupportedOperatorError(
-            "indexing by a boolean mask gives a size that depends on the data, which JAX cannot compile. Use torch.where"
+            "indexing by a boolean mask gives a size that depends on the data. Use torch.where."
         )
     return x[where]
 

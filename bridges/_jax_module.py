@@ -54,8 +54,8 @@ class JaxModule(torch.nn.Module):
         self.vmap = vmap
         if any(_is_state(leaf) for leaf in jax.tree.leaves(module, is_leaf=_is_state)):
             raise BridgeError(
-                f"{type(module).__name__} keeps state in equinox.nn.State, which torch cannot store. Fix the state first "
-                "(a module with __call__ that closes over it), or use a stateless layer."
+                f"{type(module).__name__} keeps state in equinox.nn.State, which torch cannot store. Fix the state "
+                "first (a module with __call__ that closes over it), or use a stateless layer."
             )
         arrays = eqx.filter(module, _is_array)
         entries = jax.tree_util.tree_leaves_with_path(arrays)

@@ -16,7 +16,8 @@ class JaxProgram(torch.nn.Module):
     """A JAX program with a torch network inside, as a torch module.
 
     The network runs in the compiled program (in `lax.while_loop`, `lax.scan`, `vmap` ...), while its weights stay the
-    torch parameters that an optimiser updates. It is converted at the first call, and again when its mode or dtype changes.
+    torch parameters that an optimiser updates. It is converted at the first call, and again when its mode or dtype
+    changes.
 
     Example:
         >>> def relax(network, x):                          # JAX; the fixed point x = network(x) / 2

@@ -43,8 +43,8 @@ def torch2jax(
 
     Returns:
         `fn(params, *inputs)`, and `params`, copies of all parameters by qualified name; tied ones appear once, under
-        the name in `module.named_parameters()`. Buffers (running means ...) are part of `fn` as they are now; an entry of
-        `params` under a buffer's name replaces it.
+        the name in `module.named_parameters()`. Buffers (running means ...) are part of `fn` as they are now; an entry
+        of `params` under a buffer's name replaces it.
 
     Raises:
         UnsupportedOperatorError: operators without an equivalent; all are named, with their line in the user's module.
@@ -214,8 +214,8 @@ class JaxNetwork:
         if not fits or not (leaf.dtype == dtype or same_kind or getattr(leaf, "weak_type", False)):
             shape = ", ".join(str(sizes.get(n, n)) if isinstance(n, str) else str(n) for n in expected.shape)
             raise NetworkError(
-                f"{self.__name__}: input {number} must be {dtype}[{shape}], got {leaf.dtype}{list(leaf.shape)}. Sizes are "
-                "fixed by the example except on `free_axes`, dtypes always; convert the module again to change them."
+                f"{self.__name__}: input {number} must be {dtype}[{shape}], got {leaf.dtype}{list(leaf.shape)}. Sizes "
+                "are fixed by the example except on `free_axes`, dtypes always; convert again to change them."
             )
         return jnp.asarray(leaf, dtype)
 

@@ -97,9 +97,11 @@ def _compare(what: str, ours: jax.Array, theirs: torch.Tensor, scale: float) -> 
     finite = np.abs(b[np.isfinite(b)])
     scale = max(scale, float(finite.max()) if finite.size else 0.0)
     tolerance = _RELATIVE.get(theirs.dtype.itemsize, 0.0) * scale if theirs.is_floating_point() else 0.0
-    if not np.allclose(a, b, rtol=0.0, atol=tolerance, equal_nan=True):
-        where = np.unravel_index(np.nanargmax(np.abs(np.asarray(a, float) - np.asarray(b, float))), a.shape)
+    equal = np.isclose(a, b, rtol=0.0, atol=tolerance, equal_nan=True)
+    if not equal.all():
+        where = np.unravel_index(np.argmin(equal), a.shape)
+        place = tuple(int(i) for i in where)
         raise NetworkError(
-            f"{what} differs from torch's on the example, at {tuple(int(i) for i in where)}: {a[where]} against {b[where]}. "
-            "A custom backward (torch.autograd.Function) is not seen by the conversion; pass verify=False to accept this."
+            f"{what} differs from torch's on the example, at {place}: {a[where]} against {b[where]}. A custom backward "
+            "(torch.autograd.Function) is not seen by the conversion; pass verify=False to accept this."
         )

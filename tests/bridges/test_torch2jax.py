@@ -50,8 +50,8 @@ def torch_result(module, inputs, weights):
 def test_equals_torch_on_random_inputs(name, dtype):
     """Exported with a batch of 2, used with a batch of 3; error relative to the largest value of each tensor or to 1.
 
-    Gradients in float32 are judged by torch's in float64: their error may exceed that of torch's own float32 gradients by
-    the tolerance (those of normalisations are ill-conditioned; torch's own are off by 1e-5 there).
+    Gradients in float32 are judged by torch's in float64: their error may exceed that of torch's float32 gradients by
+    the tolerance (those of normalisations are ill-conditioned; torch's are off by 1e-5).
     """
     module, case = network(name, dtype)
     fn, params = torch2jax(module, case.inputs(2, dtype), verify=False)

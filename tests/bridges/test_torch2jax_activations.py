@@ -13,8 +13,9 @@ from bridges import torch2jax
 
 ACTIVATIONS = [
     nn.ReLU(), nn.LeakyReLU(), nn.LeakyReLU(0.3), nn.PReLU(), nn.RReLU(), nn.ELU(), nn.ELU(0.5), nn.SELU(),
-    nn.CELU(2.0), nn.GELU(), nn.GELU(approximate="tanh"), nn.SiLU(), nn.Mish(), nn.Softplus(), nn.Softplus(beta=3, threshold=5),
-    nn.Hardtanh(), nn.Hardtanh(-2, 0.5), nn.Hardswish(), nn.Hardsigmoid(), nn.Tanh(), nn.Sigmoid(), nn.ReLU6(),
+    nn.CELU(2.0), nn.GELU(), nn.GELU(approximate="tanh"), nn.SiLU(), nn.Mish(), nn.Softplus(),
+    nn.Softplus(beta=3, threshold=5), nn.Hardtanh(),
+    nn.Hardtanh(-2, 0.5), nn.Hardswish(), nn.Hardsigmoid(), nn.Tanh(), nn.Sigmoid(), nn.ReLU6(),
     nn.Softsign(), nn.LogSigmoid(), nn.Tanhshrink(), nn.Softshrink(), nn.Hardshrink(), nn.Threshold(0.1, 20.0),
     nn.Softmax(-1), nn.LogSoftmax(-1), nn.Softmin(-1), nn.GLU(-1),
 ]  # fmt: skip
@@ -53,7 +54,7 @@ def converted(request):
 def compare(converted, points: torch.Tensor, tolerance: float):
     """All activations at pairs of points; error relative to the value, or to 1 for small ones.
 
-    In float32 a derivative may also differ by torch's own distance to its float64 derivative (tanh-GELU cancels digits).
+    In float32 a derivative may also differ by torch's own distance to its float64 one (tanh-GELU cancels digits).
     The slope 1/6 of Hardsigmoid is a float32 number in torch's float64 backward, hence its own bound.
     """
     module, run, dtype = converted
@@ -104,8 +105,7 @@ def test_derivatives_of_clamp_extremes_and_norms_at_ties():
             return (
                 x.clamp(min=0), x.clamp(-1, 1), torch.maximum(x, torch.zeros_like(x)), x.abs(), x.max(-1).values,
                 x.amax(-1), x.min(-1).values, torch.linalg.vector_norm(x, dim=-1), x.std(-1), x**2, x.pow(3.0),
-                torch.relu(x) ** 0,
-                torch.where(x > 0, x, -x), x.max(), x.sort(-1).values,
+                torch.relu(x) ** 0, torch.where(x > 0, x, -x), x.max(), x.sort(-1).values,
             )  # fmt: skip
 
     module, x = Ties(), torch.tensor([[0.0, 0.0, 0.0], [1.0, -1.0, 1.0], [-1.0, 0.0, 0.0]], dtype=torch.float64)
