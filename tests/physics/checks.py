@@ -19,6 +19,8 @@ def relative_error(value, expected) -> float:
 def derivative_error(f: Callable, inputs: Mapping[str, np.ndarray], step: float = 1e-4) -> dict[str, float]:
     """Largest relative error of the reverse-mode derivative of `f` by each input, over a batch.
 
+    Relative to the difference plus 1 % of `max |f| / max |x|`, so that a derivative that vanishes is compared too.
+
     Args:
         f: scalars by keyword -> scalar.
         inputs: `[n]` samples of each argument, away from kinks.
@@ -36,7 +38,7 @@ def derivative_error(f: Callable, inputs: Mapping[str, np.ndarray], step: float 
             return value({**inputs, name: x + k * h})
 
         difference = (8.0 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12.0 * h)
-        floor = 1e-3 * size / float(jnp.max(jnp.abs(x)) + 1e-2)
+        floor = 1e-2 * size / float(jnp.max(jnp.abs(x)) + 1e-2)
         error = jnp.abs(gradient[name] - difference) / (jnp.abs(difference) + floor)
         errors[name] = float(jnp.max(jnp.where(jnp.isfinite(error), error, jnp.inf)))
     return errors
