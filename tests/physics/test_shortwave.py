@@ -174,7 +174,8 @@ optics = st.tuples(st.floats(0, 0.7), st.floats(0, 0.29), st.floats(0, 1.0))
 
 @pytest.mark.parametrize("n", [1, 7])
 @given(
-    optics=optics, lai=st.floats(0, 12), omega=st.floats(0.3, 1), sine=st.floats(-1, 1, allow_subnormal=False), g=st.floats(0.2, 0.9),
+    optics=optics, lai=st.floats(0, 12), omega=st.floats(0.3, 1), sine=st.floats(-1, 1, allow_subnormal=False),
+    g=st.floats(0.2, 0.9),
     beam_in=st.floats(0, 1200), diffuse=st.floats(0, 600),
 )  # fmt: skip
 @settings(max_examples=100)
