@@ -111,7 +111,7 @@ def test_three_steps_from_a_near_guess_are_enough():
     assert float(jnp.max(jnp.abs(again - exact))) < 1e-9
 
 
-def published_case(record, kind, leaf_class):
+def published_case(record, kind):
     names = ("qin", f"{kind}_gs", "rb_heat", "rb_vapor", "Tair_K", "eair_Pa")
     return *(record.given(n) for n in names), record.given("P_kPa")[:, None], 1 if kind == "hypo" else 2
 
@@ -121,7 +121,7 @@ def published_case(record, kind, leaf_class):
 def test_published_expansions_and_the_exact_balance(published, leaf_class, kind):
     """D22, D24-D26: two separate quadratics give the published numbers; the exact balance is near their temperature."""
     record = published(f"leaf_energy_{leaf_class}")
-    case = published_case(record, kind, leaf_class)
+    case = published_case(record, kind)
     quadratics = published_leaf.energy(*case)
     assert relative_error(quadratics["Tsfc"], record.made(f"{kind}_Tsfc")) < 1e-11
     assert np.abs(quadratics["LE"] - record.made(f"{kind}_LE")).max() < 1e-7
@@ -129,31 +129,29 @@ def test_published_expansions_and_the_exact_balance(published, leaf_class, kind)
     x = converged(*case)
     absorbed = case[0]
     assert float(np.abs(absorbed - (x.emitted + x.sensible_heat + x.latent_heat)).max()) < 1e-8
-    # The published temperature is good (the deficit is not clipped on these days), its latent heat does not close.
-    assert np.ptp(quadratics["deficit"] - (_saturation(case[4]) - case[5])) < 1e-9 or quadratics["deficit"].min() == 0
-    assert np.abs(np.asarray(x.temperature) - record.made(f"{kind}_Tsfc")).max() < 0.1
+    # No deficit of these days is clipped, so the published temperature is good; its latent heat is what does not close.
+    deficit = leaf.saturation_vapour_pressure(case[4]) - case[5]
+    assert 0 < deficit.min() and deficit.max() < 5000
+    assert np.abs(np.asarray(x.temperature) - record.made(f"{kind}_Tsfc")).max() < 0.01
     diagnosed = absorbed - record.made(f"{kind}_Lout") - record.made(f"{kind}_H")
-    assert np.abs(np.asarray(x.latent_heat) - diagnosed).max() < 5.0
+    assert np.abs(np.asarray(x.latent_heat) - diagnosed).max() < 0.25
+    assert np.abs(diagnosed - record.made(f"{kind}_LE") - record.made(f"{kind}_closure")).max() < 1e-9
     density = np.asarray(air_density(case[6], case[4]))
     assert relative_error(x.sensible_heat, 2 * density * 1005 / case[2] * (np.asarray(x.temperature) - case[4])) < 1e-9
-
-
-def _saturation(t):
-    return leaf.saturation_vapour_pressure(t)
 
 
 def test_limits():
     """Dry closed leaf: radiation and convection alone; saturated isothermal enclosure: nothing moves; dew is negative."""
     air = 290.0
     black = 2 * 0.98 * SIGMA * air**4
-    still = converged(black, 0.01, 50.0, 45.0, air, float(_saturation(air)), 100.0, 1)
+    still = converged(black, 0.01, 50.0, 45.0, air, float(leaf.saturation_vapour_pressure(air)), 100.0, 1)
     assert float(still.temperature) == pytest.approx(air, abs=1e-10)
     assert abs(float(still.latent_heat)) < 1e-7 and abs(float(still.sensible_heat)) < 1e-7
     closed = converged(black + 100, 1e-12, 50.0, 45.0, air, 1000.0, 100.0, 1)
     assert abs(float(closed.latent_heat)) < 1e-6 and float(closed.sensible_heat) > 50
-    tight = converged(black + 100, 0.01, 1e-3, 1e-3, air, float(_saturation(air)), 100.0, 1)
+    tight = converged(black + 100, 0.01, 1e-3, 1e-3, air, float(leaf.saturation_vapour_pressure(air)), 100.0, 1)
     assert float(tight.temperature) == pytest.approx(air, abs=1e-3)
-    dew = converged(black - 60, 0.01, 50.0, 45.0, air, float(_saturation(air)), 100.0, 1)
+    dew = converged(black - 60, 0.01, 50.0, 45.0, air, float(leaf.saturation_vapour_pressure(air)), 100.0, 1)
     assert dew.temperature < air and dew.latent_heat < 0 and dew.sensible_heat < 0
 
 

@@ -1,0 +1,76 @@
+"""Forcing: table, refusals, slicing."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from canveg_jax import FORCING_TABLE, Forcing
+
+COLUMNS = {
+    "day_of_year": [180.0, 180.0, 181.0], "hour": [12.25, 12.75, 0.25], "air_temperature": [20.0, 21.0, 12.0],
+    "shortwave_in": [800.0, 790.0, -2.0], "vapour_pressure": [1.2, 1.2, 1.1], "wind_speed": [2.0, 0.3, 1.0],
+    "co2": [400.0, 401.0, 420.0], "pressure": [101.0, 101.0, 101.1], "friction_velocity": [0.3, 0.05, 0.2],
+    "soil_temperature": [18.0, 18.0, 17.0], "soil_water_content": [0.2, 0.2, 0.0], "lai": [2.0, 2.0, 0.0],
+}  # fmt: skip
+
+
+def dataset(**changes) -> xr.Dataset:
+    columns = COLUMNS | changes
+    return xr.Dataset({name: ("time", np.asarray(v, float)) for name, v in columns.items() if v is not None})
+
+
+def test_columns_and_missing_optional_ones():
+    forcing = Forcing.from_dataset(dataset())
+    assert len(forcing) == 3
+    assert np.isnan(np.asarray(forcing.longwave_in)).all() and np.asarray(forcing.site).tolist() == [0, 0, 0]
+    assert np.asarray(forcing.hour).tolist() == COLUMNS["hour"]
+    measured = Forcing.from_dataset(dataset(longwave_in=[300.0, np.nan, 310.0]))
+    assert np.asarray(measured.longwave_in)[2] == 310 and np.isnan(measured.longwave_in[1])
+
+
+def test_rows_in_any_order():
+    forcing = Forcing.from_dataset(dataset(), site=np.array([0, 1, 2]))
+    some = forcing[np.array([2, 0])]
+    assert len(some) == 2 and np.asarray(some.site).tolist() == [2, 0]
+    assert np.asarray(some.air_temperature).tolist() == [12.0, 20.0]
+    assert len(forcing[1:]) == 2
+
+
+@pytest.mark.parametrize("name", [n for n, info in FORCING_TABLE.items() if not info.optional])
+def test_each_variable_out_of_range_or_missing_is_refused_by_name(name):
+    info = FORCING_TABLE[name]
+    for bad in (info.lower - 1, info.upper + 1, np.nan):
+        column = list(COLUMNS[name])
+        column[1] = bad
+        with pytest.raises(ValueError, match=rf"forcing '{name}' must be within .*1 row\(s\) are not.*rows 1\)"):
+            Forcing.from_dataset(dataset(**{name: column}))
+    with pytest.raises(ValueError, match=f"forcing variable '{name}'.*is missing from the dataset"):
+        Forcing.from_dataset(dataset(**{name: None}))
+
+
+def test_advice_on_units():
+    with pytest.raises(ValueError, match=r"hPa or Pa"):
+        Forcing.from_dataset(dataset(pressure=[1010.0, 1010.0, 1011.0]))
+
+
+def test_optional_variable_out_of_range_is_refused():
+    with pytest.raises(ValueError, match="forcing 'longwave_in' must be within"):
+        Forcing.from_dataset(dataset(longwave_in=[300.0, 900.0, np.nan]))
+
+
+def test_wrong_fields():
+    with pytest.raises(TypeError, match=r"unknown \['rain'\], missing \[\]"):
+        Forcing(rain=[0.0], **{n: v[:1] for n, v in COLUMNS.items()})
+    with pytest.raises(TypeError, match=r"missing \['lai'\]"):
+        Forcing(**{n: v for n, v in COLUMNS.items() if n != "lai"})
+
+
+def test_ranges_hold_the_real_towers(arrays):
+    """Every half-hour of the two published days is accepted."""
+    names = {
+        "day_of_year": "day", "hour": "hhour", "air_temperature": "T_air", "shortwave_in": "rglobal", "vapour_pressure": "eair",
+        "wind_speed": "wind", "co2": "CO2", "pressure": "P_kPa", "friction_velocity": "ustar", "soil_temperature": "Tsoil",
+        "soil_water_content": "soilmoisture", "lai": "lai",
+    }  # fmt: skip
+    columns = {ours: arrays[f"met__{theirs}"] for ours, theirs in names.items()}
+    assert len(Forcing.from_dataset(dataset(**columns))) == 48
