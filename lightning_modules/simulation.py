@@ -94,12 +94,18 @@ class Simulation:
         """What was computed, in a few lines."""
         diagnostics, fluxes = self.solution.diagnostics, self.solution.fluxes
         time = self.tower["time"].values.astype("datetime64[m]")
-        means = ", ".join(f"{n} {np.nanmean(getattr(fluxes, n)):.1f}" for n in ("LE", "H", "G", "Rnet"))
+        solved = diagnostics.converged
+        mean = (
+            {n: float(np.mean(getattr(fluxes, n)[solved])) for n in ("LE", "H", "G", "Rnet", "NEE")}
+            if solved.any()
+            else {}
+        )
+        means = ", ".join(f"{n} {value:.4g}" for n, value in mean.items()) or "none"
         lost = f" ({self.left_out} left out: forcing incomplete)" if self.left_out else ""
         return (
             f"{self.site.name}: {len(time)} half-hours from {time[0]} to {time[-1]}{lost}\n"
-            f"{int(diagnostics.converged.sum())} converged, in {np.median(diagnostics.passes):.0f} passes (median)\n"
-            f"mean {means} W m-2, NEE {np.nanmean(fluxes.NEE):.2f} umol m-2 s-1"
+            f"{int(solved.sum())} of {solved.size} converged, in {np.median(diagnostics.passes):.0f} passes (median)\n"
+            f"mean of these: {means} (W m-2; NEE umol m-2 s-1)"
         )
 
 
