@@ -92,7 +92,9 @@ def test_projection_by_brute_force(name):
     zenith = np.deg2rad([0.5, 20.0, 47.0, 63.0, 80.0, 89.5])
     expected = []
     for theta in zenith:
-        dot = np.cos(theta) * np.cos(inclination)[:, None] + np.sin(theta) * np.sin(inclination)[:, None] * np.cos(azimuth)
+        dot = np.cos(theta) * np.cos(inclination)[:, None] + np.sin(theta) * np.sin(inclination)[:, None] * np.cos(
+            azimuth
+        )
         expected.append(weights @ np.abs(dot).mean(axis=1))
     g = leaf_angle.mean_projection(np.cos(zenith), jnp.asarray(weights))
     assert np.asarray(g) == pytest.approx(np.array(expected), rel=1e-6)

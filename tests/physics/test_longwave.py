@@ -101,7 +101,9 @@ def test_isothermal_enclosure_exchanges_nothing(n, eps, eps_soil, tau_d, t):
     share=st.floats(0, 1), sky=st.floats(50, 600), sun=temperature, shade=temperature, surface=temperature,
 )  # fmt: skip
 @settings(max_examples=100)
-def test_gains_of_leaves_and_ground_are_what_does_not_leave(n, eps, eps_soil, lai, caught, share, sky, sun, shade, surface):
+def test_gains_of_leaves_and_ground_are_what_does_not_leave(
+    n, eps, eps_soil, lai, caught, share, sky, sun, shade, surface
+):
     p, ts, th = np.full(n, share), np.linspace(sun, sun + 3, n), np.linspace(shade, shade - 2, n)
     field = field_of(eps, eps_soil, 1 - caught, p, sky, ts, th, surface)
     chi = caught / (lai / n)
@@ -175,5 +177,14 @@ def test_two_stream_equations_hold_for_any_sources():
 
 def test_single_precision():
     rng = np.random.default_rng(2)
-    arguments = (0.97, 0.95, 0.9, rng.uniform(0, 1, 50), 320.0, rng.uniform(285, 300, 50), rng.uniform(280, 295, 50), 300.0)
+    arguments = (
+        0.97,
+        0.95,
+        0.9,
+        rng.uniform(0, 1, 50),
+        320.0,
+        rng.uniform(285, 300, 50),
+        rng.uniform(280, 295, 50),
+        300.0,
+    )
     assert precision_error(jax.jit(lambda *x: field_of(*x)), *arguments) < 2e-6

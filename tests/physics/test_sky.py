@@ -121,7 +121,11 @@ def test_derivatives():
 
         errors = derivative_error(one, inputs)
         assert max(errors.values()) < 1e-6, (part, errors)
-    inputs = {"sine": np.array([0.03, 0.05, 0.08]), "q": np.array([0.3, 0.5, 0.7]), "t": np.array([265.0, 285.0, 300.0])}
+    inputs = {
+        "sine": np.array([0.03, 0.05, 0.08]),
+        "q": np.array([0.3, 0.5, 0.7]),
+        "t": np.array([265.0, 285.0, 300.0]),
+    }
     assert max(derivative_error(lambda sine, q, t: sky.sky_longwave(sine, q, t), inputs).values()) < 1e-6
 
 

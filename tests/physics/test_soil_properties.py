@@ -88,7 +88,10 @@ def test_derivatives(p):
 
 
 def test_gradients_are_finite_in_dry_and_in_saturated_soil(p):
-    for f in (lambda theta: thermal_conductivity(theta, 290.0, 100.0, p), lambda theta: surface_vapour_resistance(theta, p)):
+    for f in (
+        lambda theta: thermal_conductivity(theta, 290.0, 100.0, p),
+        lambda theta: surface_vapour_resistance(theta, p),
+    ):
         gradient = jax.jit(jax.grad(f))
         assert all(all_finite(gradient(theta)) for theta in (0.0, 1e-8, 0.6, 0.8))
     wet = Parameters(surface_moisture_ratio=1.0)

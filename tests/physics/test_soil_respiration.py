@@ -71,7 +71,9 @@ def test_derivatives_and_single_precision(p):
         "gross": np.array([2.0, 20.0, 40.0]), "dark": np.array([0.5, 1.0, 2.0]), "t": np.array([280.0, 290.0, 300.0]),
         "theta": np.array([0.1, 0.2, 0.4]), "height": np.array([0.2, 0.5, 1.5]),
     }  # fmt: skip
-    errors = derivative_error(lambda gross, dark, t, theta, height: alfalfa_respiration(gross, dark, t, theta, height), drivers)
+    errors = derivative_error(
+        lambda gross, dark, t, theta, height: alfalfa_respiration(gross, dark, t, theta, height), drivers
+    )
     assert max(errors.values()) < 1e-8, errors
     assert precision_error(lambda t, theta, p: q10_respiration(t, theta, p), inputs["t"], inputs["theta"], p) < 1e-5
     assert precision_error(alfalfa_respiration, *drivers.values()) < 1e-4

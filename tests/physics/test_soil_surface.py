@@ -236,7 +236,9 @@ def test_the_package_closes_where_the_published_surface_does_not(published_soil)
 
 
 def test_limits():
-    still = inputs(absorbed=0.98 * SIGMA * 290.0**4, air=290.0, deep=290.0, vapour=soil.saturation_vapour_pressure(290.0))
+    still = inputs(
+        absorbed=0.98 * SIGMA * 290.0**4, air=290.0, deep=290.0, vapour=soil.saturation_vapour_pressure(290.0)
+    )
     made = balance(300.0, still)
     assert float(made.temperature) == pytest.approx(290, abs=1e-9) and max(abs(float(v)) for v in made[1:]) < 1e-7
     tied = balance(300.0, inputs(conductance=1e7, deep=285.0))

@@ -267,7 +267,12 @@ def test_small_boundary_conductance_and_intercept_limits(p):
 
 
 def test_continuous_across_compensation_and_co_limitation(p):
-    for name, low, high in (("light", 0.0, 60.0), ("light", 100.0, 900.0), ("vapour", 20.0, 3500.0), ("ca", 20.0, 80.0)):
+    for name, low, high in (
+        ("light", 0.0, 60.0),
+        ("light", 100.0, 900.0),
+        ("vapour", 20.0, 3500.0),
+        ("ca", 20.0, 80.0),
+    ):
         x = {"t": 300.0, "light": 25.0, "ca": 400.0, "r_co2": 40.0, "pressure": 100.0, "vapour": 1500.0}
         if name == "ca":
             x["light"] = 900.0
@@ -288,7 +293,9 @@ def test_derivatives(smooth):
     rubisco = first.vm * (made.ci - first.gamma) / (made.ci + first.kco)
     electrons = first.j * (made.ci - first.gamma) / (4 * made.ci + 8 * first.gamma)
     humidity = x["vapour"] / leaf.saturation_vapour_pressure(x["t"])
-    smooth_region = (np.abs(made.net) > 0.3) & (np.abs(rubisco - electrons) > 0.3) & (humidity < 0.97) & (humidity > 0.03)
+    smooth_region = (
+        (np.abs(made.net) > 0.3) & (np.abs(rubisco - electrons) > 0.3) & (humidity < 0.97) & (humidity > 0.03)
+    )
     assert smooth_region.sum() > 20
     inputs = {k: v[np.asarray(smooth_region)] for k, v in x.items()}
     n = inputs["t"].size

@@ -80,6 +80,10 @@ def test_derivatives_and_single_precision():
         return sine_of_solar_elevation(150.0, hour, latitude, longitude, -8.0)
 
     rng = np.random.default_rng(0)
-    inputs = {"hour": rng.uniform(0, 24, 20), "latitude": rng.uniform(-80, 80, 20), "longitude": rng.uniform(-130, -110, 20)}
+    inputs = {
+        "hour": rng.uniform(0, 24, 20),
+        "latitude": rng.uniform(-80, 80, 20),
+        "longitude": rng.uniform(-130, -110, 20),
+    }
     assert max(derivative_error(f, inputs).values()) < 1e-6
     assert precision_error(f, *inputs.values()) < 1e-5
