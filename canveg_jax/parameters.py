@@ -87,7 +87,7 @@ PARAMETER_TABLE: dict[str, ParameterInfo] = {
     "field_capacity": _P(0.2, 0.1, 0.5, "m3 m-3", "upper moisture of the soil-moisture stress", False),
     # --- air
     "stability_unstable": _P(0.7182, 0.2, 3.0, "1", "constant a of psi = a / (a - zeta), unstable air"),
-    "stability_stable": _P(0.31, 0.0, 1.0, "1", "constant b of psi = 1 - b zeta, stable air"),
+    "stability_stable": _P(0.0, -2.0, 1.0, "1", "constant b of psi = 1 - b zeta, stable air (published 0.31)"),
 }
 
 TUNABLE: tuple[str, ...] = tuple(name for name, info in PARAMETER_TABLE.items() if info.tunable)

@@ -4,8 +4,12 @@
 dispersion or solver and narrow enough to fail if an equation were wrong.
 """
 
+import warnings
+
 import numpy as np
 import pytest
+
+import canveg_jax as cv
 
 from .golden import FLUXES, PUBLISHED, SITES, WINDOWS, golden, light, published_fluxes, run
 
@@ -14,7 +18,11 @@ CASES = [(site, window, time) for site in SITES for window in WINDOWS for time i
 
 @pytest.fixture(scope="module")
 def runs(shared):
-    return {n: {"package": run(shared, n), "published forms": run(shared, n, **PUBLISHED)} for n in (1, 50)}
+    """The package may not warn; the published forms flip-flop near neutral, and a few half-hours never converge."""
+    package = {n: run(shared, n) for n in (1, 50)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cv.NotConvergedWarning)
+        return {n: {"package": package[n], "published forms": run(shared, n, **PUBLISHED)} for n in (1, 50)}
 
 
 def differences(shared, runs, n_layers, which, site, window, time):
@@ -32,7 +40,6 @@ def differences(shared, runs, n_layers, which, site, window, time):
     )
 
 
-@pytest.mark.filterwarnings("ignore::canveg_jax.NotConvergedWarning")
 @pytest.mark.parametrize(("site", "window", "time"), CASES)
 @pytest.mark.parametrize("n_layers", [1, 50])
 def test_with_the_repairs_undone_it_is_the_published_model(shared, runs, n_layers, site, window, time):

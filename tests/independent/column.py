@@ -17,7 +17,7 @@ DEFAULTS = {
     "organic_fraction": 0.08, "mineral_conductivity": 2.5, "water_conductivity": 0.25, "organic_conductivity": 0.8,
     "organic_conductivity_sum": 2.5, "surface_moisture_ratio": 0.1, "soil_roughness": 0.02,
     "soil_resistance_min": 25.0, "soil_resistance_max": 1000.0, "respiration_depth_fraction": 1022.0 / 2046.0,
-    "q10a": 5.0, "q10b": 1.7, "q10c": 0.8, "stability_unstable": 0.7182, "stability_stable": 0.31,
+    "q10a": 5.0, "q10b": 1.7, "q10c": 0.8, "stability_unstable": 0.7182, "stability_stable": 0.0,
 }  # fmt: skip
 """Values of the equations' scalars where a case does not give its own."""
 
