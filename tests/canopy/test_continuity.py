@@ -106,7 +106,9 @@ def test_no_output_jumps(n_layers, stable, tmp_path):
 @pytest.mark.parametrize("n_layers", [1, 5])
 def test_no_output_jumps_on_two_hundred_lines(n_layers, tmp_path):
     """With the default parameters there is one solution everywhere: nothing jumps, nothing is lost."""
-    jumps, _, lost = find_jumps(random_segments(200, seed=2025), solver(n_layers, tmp_path, DEFAULT_STABLE), per_output=2)
+    jumps, _, lost = find_jumps(
+        random_segments(200, seed=2025), solver(n_layers, tmp_path, DEFAULT_STABLE), per_output=2
+    )
     assert lost == 0
     assert jumps == []
 
