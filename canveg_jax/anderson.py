@@ -10,12 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-COMPACTION = 8
-"""The solver goes on with the unconverged rows alone once at most one in this many is left."""
-
-SMALLEST_BATCH = 256
-"""Smaller batches are not compacted: it would save less than the second copy of the loop costs to compile."""
-
 
 class FixedPoint(NamedTuple):
     """Result of `solve`: `value` `[B, n]`; per problem `residual` (scaled), `passes` used and `converged`."""
@@ -44,7 +38,6 @@ class _Carry(NamedTuple):
 
 def solve(
     step: Callable,
-    data: Any,
     start,
     scale,
     mixing,
@@ -53,13 +46,11 @@ def solve(
     max_passes: int,
     depth: int = 5,
     max_change=None,
-    take: Callable | None = None,
 ) -> FixedPoint:
-    """Find `u = step(u, data)` for every row of a batch.
+    """Find `u = step(u)` for every row of a batch. The passes go on until the slowest row is done.
 
     Args:
-        step: `[B, n], data -> [B, n]`, row by row.
-        data: what the rows of `step` read besides `u`.
+        step: `[B, n] -> [B, n]`, row by row.
         start: `[B, n]`.
         scale: `[n]`; the residual of a row is `max |scale (step(u) - u)|`.
         mixing: `[n]`, weight of the new value in a plain pass.
@@ -67,8 +58,6 @@ def solve(
         max_passes: evaluations of `step` at the most.
         depth: number of differences kept.
         max_change: `[n]` or None; largest change of a component in one pass.
-        take: `take(data, rows)`, the data of some rows. With it, the last rows to converge leave the batch: once at most
-            one in `COMPACTION` is left, the passes go on with these alone (batches of `SMALLEST_BATCH` or more).
 
     Returns:
         The iterate of smallest residual of each row (at which `step` was evaluated).
@@ -79,13 +68,8 @@ def solve(
     weight = scale * scale
     tiny, eps = jnp.finfo(dtype).tiny, jnp.finfo(dtype).eps
 
-    def run(c: _Carry, data, enough: int):
-        return jax.lax.while_loop(
-            lambda c: (c.k < max_passes) & (jnp.sum(~c.done) > enough), lambda c: body(c, data), c
-        )
-
-    def body(c: _Carry, data):
-        f = step(c.u, data) - c.u
+    def body(c: _Carry) -> _Carry:
+        f = step(c.u) - c.u
         residual = jnp.max(jnp.abs(scale * f), axis=-1)
         residual = jnp.where(jnp.isfinite(residual), residual, jnp.inf)
         better = (residual < c.best_residual) & ~c.done
@@ -122,24 +106,8 @@ def solve(
         jnp.asarray(0), start, zeros, zeros, history, history, jnp.zeros((batch, depth, depth), dtype), start,
         jnp.full((batch,), jnp.inf, dtype), jnp.zeros((batch,), jnp.int32), jnp.zeros((batch,), bool),
     )  # fmt: skip
-    few = batch // COMPACTION
-    if take is None or batch < SMALLEST_BATCH:
-        last = run(first, data, 0)
-        return FixedPoint(last.best, last.best_residual, last.passes, last.done)
-    most = run(first, data, few)
-    rows_left = jnp.argsort(most.done, stable=True)[:few]
-    rest = run(_take_rows(most, rows_left), take(data, rows_left), 0)
-    merged = (getattr(most, name).at[rows_left].set(getattr(rest, name)) for name in _RESULT)
-    return FixedPoint(*merged)
-
-
-_RESULT = ("best", "best_residual", "passes", "done")
-
-
-def _take_rows(c: _Carry, rows) -> _Carry:
-    history = {name: getattr(c, name)[:, rows] for name in ("d_f", "d_g")}
-    others = {name: getattr(c, name)[rows] for name in ("u", "f", "moved", "gram", *_RESULT)}
-    return _Carry(k=c.k, **history, **others)
+    last = jax.lax.while_loop(lambda c: (c.k < max_passes) & ~jnp.all(c.done), body, first)
+    return FixedPoint(last.best, last.best_residual, last.passes, last.done)
 
 
 def _solve_spd(a, b):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from .dispersion import dispersion_matrix
 from .fixed_point import Axes, SolverOptions, solve_canopy
 from .forcing import Forcing
-from .half_hour import Fluxes, Profiles, Scheme, SiteArrays, prepare
+from .half_hour import Fluxes, Profiles, Scheme, SiteArrays
 from .leaf_angle import leaf_angle_weights
 from .parameters import Parameters
 from .site import Site
@@ -164,11 +164,10 @@ class Canopy:
             jax.tree.map(lambda _: 0 if len(self.sites) > 1 else None, site),
         )
         factor = self._stress_factor(parameters, forcing, stress, axes, dtype)
-        prepared = jax.vmap(partial(prepare, scheme=self.scheme), in_axes=(0, axes.parameters, axes.site, 0))(
-            forcing, parameters, site, factor
-        )
         static = (self.scheme, _Static(axes), self.options)
-        fluxes, profiles, point = solve_canopy(static, prepared, parameters, site)
+        columns = jax.tree.map(lambda y: y if jnp.issubdtype(y.dtype, jnp.floating) else y.astype(dtype), forcing)
+        columns = eqx.tree_at(lambda f: f.site, columns, None)
+        fluxes, profiles, point = solve_canopy(static, (columns, factor), parameters, site)
         physical = jnp.all(jnp.isfinite(profiles.air_temperature), axis=1) & jnp.all(
             profiles.vapour_pressure > 0, axis=1
         )

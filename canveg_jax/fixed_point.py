@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from . import anderson
+from .forcing import Forcing
 from .half_hour import (
     Fluxes,
     Prepared,
@@ -25,6 +26,7 @@ from .half_hour import (
     initial_state,
     leaf_drivers,
     one_pass,
+    prepare,
 )
 from .leaf_exchange import linearised, tangent_response
 from .parameters import Parameters
@@ -33,7 +35,9 @@ from .parameters import Parameters
 class SolverOptions(NamedTuple):
     """When to stop. `tolerance` is in W m-2 (see `residual_scale`); `None` chooses 1e-3 in float64, 0.05 in float32.
 
-    `adjoint_tolerance` is relative to the cotangent; `None` chooses 1e-6 in float64, 1e-5 in float32.
+    `adjoint_tolerance` is relative to the cotangent; `None` chooses 1e-6 in float64, 1e-5 in float32. `rows_at_once`:
+    half-hours solved together, the parts of a batch one after the other; `None` chooses `CPU_LAYERS / n_layers`
+    on a CPU and the whole batch on an accelerator.
     """
 
     tolerance: float | None = None
@@ -42,6 +46,11 @@ class SolverOptions(NamedTuple):
     adjoint_tolerance: float | None = None
     adjoint_max_passes: int = 120
     adjoint_depth: int = 8
+    rows_at_once: int | None = None
+
+
+CPU_LAYERS = 6400
+"""Layers solved together on a CPU, 128 half-hours with 50 layers each: what a pass reads and writes stays in its caches."""
 
 
 class Axes(NamedTuple):
@@ -104,11 +113,17 @@ class Point(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """What the passes read besides the unknowns."""
+    """What the passes read besides the unknowns; before `_prepared`, `x` is a pair of forcing and stress."""
 
-    x: Prepared
+    x: Any
     p: Parameters
     site: SiteArrays
+
+
+def _prepared(static, batch: _Batch) -> Prepared:
+    scheme, axes, _ = static
+    in_axes = ((0, 0), axes.parameters, axes.site)
+    return jax.vmap(lambda x, p, site: prepare(x[0], p, site, x[1], scheme), in_axes=in_axes)(*batch)
 
 
 def _over_batch(function: Callable, axes: Axes) -> Callable:
@@ -121,19 +136,64 @@ def _over_batch(function: Callable, axes: Axes) -> Callable:
     return batched
 
 
-def _take(axes: Axes) -> Callable:
-    def take(batch: _Batch, rows):
-        def pick(axis, leaf):
-            return leaf if axis is None else leaf[rows]
+def _per_row(axes: Axes, function: Callable, batch: _Batch, otherwise: Callable = lambda leaf: leaf) -> _Batch:
+    """`function` of all arrays that have a value per half-hour, `otherwise` of those that are shared."""
 
-        none = lambda a: a is None  # noqa: E731
-        return _Batch(
-            jax.tree.map(lambda leaf: leaf[rows], batch.x),
-            jax.tree.map(pick, axes.parameters, batch.p, is_leaf=none),
-            jax.tree.map(pick, axes.site, batch.site, is_leaf=none),
-        )
+    def choose(axis, leaf):
+        return otherwise(leaf) if axis is None else function(leaf)
 
-    return take
+    none = lambda a: a is None  # noqa: E731
+    return _Batch(
+        jax.tree.map(function, batch.x),
+        jax.tree.map(choose, axes.parameters, batch.p, is_leaf=none),
+        jax.tree.map(choose, axes.site, batch.site, is_leaf=none),
+    )
+
+
+def _rows(batch: _Batch) -> int:
+    """Number of half-hours."""
+    return jax.tree.leaves(batch.x)[0].shape[0]
+
+
+def _in_turn(run: Callable, axes: Axes, size: int, batch: _Batch, rows: Any = (), cotangents: Any = ()):
+    """`run(batch, rows, cotangents)` for about `size` half-hours after the other; results have the parts in front.
+
+    The last part is filled up with copies of the last half-hour, their cotangents zero.
+    """
+    total = _rows(batch)
+    count = max(1, -(-total // size))
+    size = -(-total // count)
+    if count == 1:
+        return jax.tree.map(lambda y: y[None], run(batch, rows, cotangents))
+    if extra := count * size - total:
+
+        def fill(y):
+            return jnp.concatenate([y, jnp.repeat(y[-1:], extra, axis=0)])
+
+        def fill_with_zeros(y):
+            return jnp.concatenate([y, jnp.zeros((extra, *y.shape[1:]), y.dtype)])
+
+        batch, rows = _per_row(axes, fill, batch), jax.tree.map(fill, rows)
+        cotangents = jax.tree.map(fill_with_zeros, cotangents)
+
+    def part(k):
+        def cut(y):
+            return jax.lax.dynamic_slice_in_dim(y, k * size, size)
+
+        return run(_per_row(axes, cut, batch), *jax.tree.map(cut, (rows, cotangents)))
+
+    return jax.lax.map(part, jnp.arange(count))
+
+
+def _for_platform(static, function: Callable, *arguments):
+    """`function(size, *arguments)` with the number of half-hours that are solved together on the platform at hand."""
+    scheme, _, options = static
+    if options.rows_at_once is not None:
+        return function(options.rows_at_once, *arguments)
+    whole = partial(function, _rows(arguments[0]))
+    return jax.lax.platform_dependent(
+        *arguments, cpu=partial(function, max(1, CPU_LAYERS // scheme.n_layers)), default=whole
+    )
 
 
 def _feedback_rows(site: SiteArrays, scheme: Scheme) -> SiteArrays:
@@ -152,9 +212,9 @@ def _solve(static, batch: _Batch) -> anderson.FixedPoint:
     def step(vector, x, p, site):
         return pack(one_pass(unpack(vector, n), x, p, site, scheme)[0])
 
+    feedback = batch._replace(site=_feedback_rows(batch.site, scheme))
     return anderson.solve(
-        _over_batch(step, axes),
-        batch._replace(site=_feedback_rows(batch.site, scheme)),
+        lambda u: _over_batch(step, axes)(u, feedback),
         jax.vmap(lambda x: pack(initial_state(x)))(batch.x),
         residual_scale(n, dtype),
         _mixing(n, dtype),
@@ -162,7 +222,6 @@ def _solve(static, batch: _Batch) -> anderson.FixedPoint:
         max_passes=options.max_passes,
         depth=options.depth,
         max_change=_largest_change(n, dtype),
-        take=_take(axes),
     )
 
 
@@ -178,21 +237,35 @@ def _full_pass(static) -> Callable:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def solve_canopy(static, x: Prepared, p: Parameters, site: SiteArrays) -> Point:
+def solve_canopy(static, x: tuple[Forcing, Any], p: Parameters, site: SiteArrays) -> Point:
     """Converged half-hours of a batch.
 
     Args:
         static: `(Scheme, Axes, SolverOptions)`, hashable.
-        x: prepared half-hours, leading axis = batch.
+        x: forcing (floating point, without `site`) and stress factor, leading axis = batch.
         p, site: parameters and site arrays, with a leading axis where `Axes` says so.
 
     Returns:
         `Point`; its fluxes and profiles are differentiable.
     """
-    batch = _Batch(x, p, site)
-    point = _solve(static, batch)
-    _, fluxes, profiles = _full_pass(static)(point.value, batch)
-    return Point(fluxes, profiles, point)
+    axes = static[1]
+
+    def solved(inputs: _Batch, *_) -> Point:
+        batch = inputs._replace(x=_prepared(static, inputs))
+        point = _solve(static, batch)
+        _, fluxes, profiles = _full_pass(static)(point.value, batch)
+        return Point(fluxes, profiles, point)
+
+    def all_parts(size: int, inputs: _Batch) -> Point:
+        total = _rows(inputs)
+        return jax.tree.map(partial(_joined, total), _in_turn(solved, axes, size, inputs))
+
+    return _for_platform(static, all_parts, _Batch(x, p, site))
+
+
+def _joined(total: int, y):
+    """`[part, row, ...]` -> `[half-hour, ...]`."""
+    return y.reshape(-1, *y.shape[2:])[:total]
 
 
 def _forward(static, x, p, site):
@@ -201,12 +274,29 @@ def _forward(static, x, p, site):
 
 
 def _backward(static, saved, cotangent: Point):
+    """Cotangents of forcing and stress, parameters and site, a part of the batch after the other."""
+    axes = static[1]
+
+    def one_part(inputs: _Batch, u, direct) -> _Batch:
+        x, pull = jax.vjp(partial(_prepared, static), inputs)
+        by_passes = _pullback(static, inputs._replace(x=x), u, direct)
+        by_preparation = pull(by_passes.x)[0]
+        both = jax.tree.map(jnp.add, by_passes[1:], by_preparation[1:])
+        return _Batch(by_preparation.x, *both)
+
+    def all_parts(size: int, inputs: _Batch, u, direct) -> _Batch:
+        parts = _in_turn(one_part, axes, size, inputs, u, direct)
+        return _per_row(axes, partial(_joined, _rows(inputs)), parts, otherwise=lambda y: y.sum(axis=0))
+
+    u, inputs = saved
+    return tuple(_for_platform(static, all_parts, inputs, u, (cotangent.fluxes, cotangent.profiles)))
+
+
+def _pullback(static, batch: _Batch, u, direct) -> _Batch:
     """`v = w + (dF/du)^T v` on the tangent of the leaves, then one exact pullback of `v` and the cotangents together."""
     scheme, axes, options = static
     n = scheme.n_layers
-    u, batch = saved
     dtype = u.dtype
-    direct = (cotangent.fluxes, cotangent.profiles)
 
     def tangent(vector, x, p, site):
         at = leaf_drivers(unpack(vector, n), x, p)[0]
@@ -231,8 +321,7 @@ def _backward(static, saved, cotangent: Point):
     size = jnp.where(size > 0, size, 1.0)
     unit = w / size
     adjoint = anderson.solve(
-        lambda v, transpose: unit + transpose(v)[0],
-        transpose,
+        lambda v: unit + transpose(v)[0],
         unit,
         dual,
         _mixing(n, dtype),
@@ -241,7 +330,7 @@ def _backward(static, saved, cotangent: Point):
         depth=options.adjoint_depth,
     )
     _, pull = jax.vjp(lambda batch: _full_pass(static)(u, batch), batch)
-    return tuple(pull((adjoint.value * size, *direct))[0])
+    return pull((adjoint.value * size, *direct))[0]
 
 
 solve_canopy.defvjp(_forward, _backward)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from . import leaf_angle, longwave, shortwave, sky, soil_respiration, two_stream
@@ -167,12 +168,17 @@ def prepare(forcing: Forcing, p: Parameters, site: SiteArrays, stress, scheme: S
     cos_zenith = jnp.maximum(sin_beta, sky.MIN_SIN_BETA)
     projection = leaf_angle.mean_projection(cos_zenith, site.leaf_angle_weights)
     beam = shortwave.beam_penetration(sin_beta, projection, p.leaf_clumping_factor, layer_lai, n)
-    par = shortwave.transfer(
-        beam, incoming.par_beam, incoming.par_diffuse, p.par_reflect, p.par_trans, p.par_soil_refl, tau_d, chi
+    bands = jax.vmap(shortwave.transfer, in_axes=(None, 0, 0, 0, 0, 0, None, None))(
+        beam,
+        jnp.stack([incoming.par_beam, incoming.nir_beam]),
+        jnp.stack([incoming.par_diffuse, incoming.nir_diffuse]),
+        jnp.stack([p.par_reflect, p.nir_reflect]),
+        jnp.stack([p.par_trans, p.nir_trans]),
+        jnp.stack([p.par_soil_refl, p.nir_soil_refl]),
+        tau_d,
+        chi,
     )
-    nir = shortwave.transfer(
-        beam, incoming.nir_beam, incoming.nir_diffuse, p.nir_reflect, p.nir_trans, p.nir_soil_refl, tau_d, chi
-    )
+    par, nir = (jax.tree.map(lambda y, k=k: y[k], bands) for k in range(2))
     absorbed_par = jnp.stack([par.sunlit, par.shaded])
 
     heights = canopy_heights(site.canopy_height, n)

@@ -37,7 +37,9 @@ def leaf_boundary_layer(leaf_temperature, air_temperature, wind, pressure, p) ->
     free = 0.5 * (jnp.sqrt(jnp.sqrt(jnp.maximum(grashof, 0.0) + 1.0)) - 1.0)
     transfer = (forced**3 + free**3) ** (1.0 / 3.0)
 
+    of_unit_diffusivity = p.lleaf / (scaling * transfer)
+
     def resistance(diffusivity):
-        return p.lleaf / (diffusivity * scaling * transfer * (p.nuvisc / diffusivity) ** 0.33)
+        return of_unit_diffusivity * ((diffusivity / p.nuvisc) ** 0.33 / diffusivity)
 
     return BoundaryLayer(resistance(p.dh), resistance(p.dv), resistance(p.dc))

@@ -95,6 +95,34 @@ def test_chunks_and_padding(canopy, solution, monkeypatch):
     assert_same(chunked, solution, 1e-10, other=twice)
 
 
+@pytest.mark.parametrize("rows_at_once", [5, ROWS])
+def test_parts_of_a_batch_in_turn_are_the_batch(canopy, solution, rows_at_once):
+    """Five parts of five rows, the last filled up with a copy that must not count in the derivative, or one part."""
+    parts = cv.Canopy(canopy.sites, options=TIGHT._replace(rows_at_once=rows_at_once))
+    assert_same(parts.solve(make_forcing(), FREE), solution, 1e-7)
+    slope = np.where(np.arange(ROWS) % 2, 8.17, 9.0)
+
+    def total(values, forcing, stress, canopy):
+        parameters = {"kball": slope * values["slope"], "vcopt": values["vcopt"]}
+        fluxes = canopy.compute(parameters, forcing, stress).fluxes
+        return (fluxes.LE * np.linspace(0.5, 1.0, ROWS)).sum() + fluxes.NEE.sum()
+
+    values, columns = (
+        {"slope": 1.0, "vcopt": 150.0},
+        {n: np.array(getattr(make_forcing(), n)) for n in cv.FORCING_TABLE},
+    )
+    columns = {name: column for name, column in columns.items() if np.isfinite(column).all()}
+
+    def derivative(canopy):
+        fluxes = lambda v, c, s: total(v, cv.Forcing(site=make_forcing().site, **c), s, canopy)  # noqa: E731
+        return jax.jit(jax.grad(fluxes, argnums=(0, 1, 2)))(values, columns, FREE)
+
+    ours, whole = derivative(parts), derivative(canopy)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6 * np.abs(b).max())
+    assert min(abs(slope) for slope in jax.tree.leaves(whole[0])) > 0.01
+
+
 def test_parameters_by_half_hour(canopy, solution):
     """Rows with their own parameters are those of a canopy with these parameters; the others do not change."""
     kball = np.where(np.arange(ROWS) % 2, 8.17, 14.0)
