@@ -1,19 +1,21 @@
-"""What a half-hour costs: forward and derivative of the canopy, the bridge and an optimiser step on top, compile time.
+"""What a half-hour costs: forward and derivative of the canopy, the bridge and training steps on top, compile time.
 
 `make bench` (or `python benchmarks/bench_canopy.py --out benchmarks/RESULTS.md`) measures everything on synthetic weather
 in one run and writes a table with machine, date and commit. Ratios within a run can be trusted, absolute times of
 different runs cannot.
 
 Every row is the fastest of several repetitions. `passes` is the number of passes of the slowest half-hour of the batch, then
-the mean. Flops and bytes are XLA's own count of the compiled program with each loop body counted once, multiplied here by
-the passes that the loop made; `roofline` is the least time that these bytes and flops need on this machine (measured copy
-bandwidth and multiply-add rate), divided by the time taken.
+the mean. `compile` is tracing and compilation of that program, nothing cached. `kflop`, `transcendentals` and `kB` are
+XLA's own count for ONE pass of one half-hour, each kernel's reads and writes counted although caches serve most of them;
+`flop/s` and `B/s` are these, times the mean passes (and one for the outputs), per second, over the measured peak of a
+matrix product and of a copy. The derivative has no such count: its loops are of several kinds.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import logging
 import os
 import platform
 import subprocess
@@ -24,12 +26,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import lightning as L
 import numpy as np
 import torch
 
 import canveg_jax as cv
 from bridges import TorchCanopy
+from canveg_jax import half_hour
 from canveg_jax.io.synthetic import SYNTHETIC_SITES, synthetic_weather
+from lightning_modules import HybridCanopy
+from lightning_modules.dataset import HalfHourDataset, collate
+from lightning_modules.statistics import ScalingStatistics
 
 SEED = 0
 DAYS = 365
@@ -106,68 +113,154 @@ def programs(case: Case) -> tuple[cv.Canopy, Callable, Callable, tuple]:
     return canopy, jax.jit(forward), jax.jit(gradient), (parameters, columns, stress)
 
 
+def one_pass_cost(case: Case) -> dict[str, float]:
+    """XLA's count of flops, transcendentals and bytes of one pass, per half-hour."""
+    canopy = canopy_of(case.layers)
+    columns = {name: jnp.asarray(column) for name, column in half_hours(case.batch, case.dtype).items()}
+    p, site = jax.tree.map(lambda y: jnp.asarray(y, case.dtype), (canopy.parameters, canopy.site_arrays))
+
+    def prepared(columns):
+        forcing, stress = cv.Forcing(**columns), jnp.ones(case.batch, case.dtype)
+        return jax.vmap(lambda f, s: half_hour.prepare(f, p, site, s, canopy.scheme))(forcing, stress)
+
+    def one_pass(x):
+        return jax.vmap(lambda x: half_hour.one_pass(half_hour.initial_state(x), x, p, site, canopy.scheme))(x)
+
+    cost = jax.jit(one_pass).lower(jax.jit(prepared)(columns)).compile().cost_analysis() or {}
+    names = {"kflop": "flops", "transcendentals": "transcendentals", "kB": "bytes accessed"}
+    return {ours: cost.get(theirs, 0.0) / case.batch for ours, theirs in names.items()}
+
+
 def bench_jax(case: Case, peak: dict[str, float]) -> list[dict]:
     """Forward and derivative in JAX alone."""
     _, forward, gradient, arguments = programs(case)
-    diagnostics = forward(*arguments)[2]
-    passes = np.asarray(diagnostics.passes)
-    residual = float(np.max(np.asarray(diagnostics.residual)))
     rows = []
     for what, function in (("forward", forward), ("forward + derivative", gradient)):
         start = time.perf_counter()
         compiled = function.lower(*arguments).compile()
         compile_seconds = time.perf_counter() - start
+        diagnostics = compiled(*arguments)[-1]
         timing = fastest(lambda f=compiled: jax.block_until_ready(f(*arguments)))
-        cost = compiled.cost_analysis() or {}
-        loops = passes.max()
-        flops, traffic = (cost.get(k, 0.0) * loops / case.batch for k in ("flops", "bytes accessed"))
-        ideal = max(flops / peak["flops"], traffic / peak["bandwidth"]) * 1e-9
-        rows.append(
-            row(
-                case,
-                what,
-                timing.fastest,
-                compile_seconds,
-                passes,
-                residual,
-                memory=compiled.memory_analysis().temp_size_in_bytes / case.batch,
-                flops=flops,
-                traffic=traffic,
-                roofline=ideal / (timing.fastest / case.batch),
-            )  # fmt: skip
-        )
+        passes = np.asarray(diagnostics.passes)
+        more: dict[str, float] = {"memory": compiled.memory_analysis().temp_size_in_bytes / case.batch}
+        if what == "forward":
+            more |= (cost := one_pass_cost(case))
+            per_second = (passes.mean() + 1) * case.batch / timing.fastest
+            more["flop/s"] = cost["kflop"] * per_second / (peak["flops"] * 1e9)
+            more["B/s"] = cost["kB"] * per_second / (peak["bandwidth"] * 1e9)
+        residual = float(diagnostics.residual.max())
+        rows.append(row(case, what, timing.fastest, compile_seconds, passes, residual, **more))
     return rows
 
 
-def bench_torch(case: Case) -> list[dict]:
-    """The same through the bridge, and one optimiser step of a stress network and all tunable parameters."""
+class EpochClock(L.Callback):
+    """Seconds from the start to the end of the training epoch: all steps, without setting up the trainer."""
+
+    seconds = 0.0
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        self.seconds = time.perf_counter() - self.start
+
+
+def bench_training(case: Case, steps: int = 6, rounds: int = 4) -> list[dict]:
+    """An optimiser step in JAX alone, through the bridge, and under a Lightning trainer: the same loss, in turn.
+
+    All twenty tunable parameters and the stress are differentiated. The JAX step has no network and no optimiser: it is the
+    value and derivative of the loss with respect to raw parameters and stress.
+    """
+    weather = synthetic_weather(SYNTHETIC_SITES["SYN-Hum"], DAYS, SEED)
+    chosen = np.random.default_rng(SEED).integers(0, weather.sizes["time"], case.batch * steps)
+    measured = {f"{t}_measured": ("time", np.ones(weather.sizes["time"], bool)) for t in ("latent_heat", "nee")}
+    noise = np.random.default_rng(SEED).normal(size=(2, weather.sizes["time"]))
+    tower = weather.assign(latent_heat=("time", 100 + 80 * noise[0]), nee=("time", 8 * noise[1]), **measured)
+    data = HalfHourDataset([tower], ("latent_heat", "nee"), dtype=getattr(torch, case.dtype), rows=[chosen])
+    sites = [canopy_of(case.layers).site]
+    model = HybridCanopy(sites, stress="network", statistics=ScalingStatistics.of(data, sites))
+    loader = torch.utils.data.DataLoader(data, batch_size=case.batch, collate_fn=collate)
+    batches = list(loader)
+    optimizer = model.configure_optimizers()
     canopy = canopy_of(case.layers)
+    raw = {name: jnp.asarray(z.detach().numpy(), case.dtype) for name, z in model.physics.raw.items()}
+    forcings = [{n: jnp.asarray(c.numpy()) for n, c in batch["forcing"].items()} for batch in batches]
+    targets = [{n: jnp.asarray(c.numpy()) for n, c in batch["target"].items()} for batch in batches]
+    stress = jnp.full(case.batch, 0.95, case.dtype)
+    passes = []
+
+    def loss(raw, stress, columns, target):
+        solution = canopy.compute(cv.constrain(raw, canopy.parameters.values), cv.Forcing(**columns), stress)
+        le, nee = solution.fluxes.LE - target["latent_heat"], solution.fluxes.NEE - target["nee"]
+        return jnp.mean((le / 80) ** 2 + (nee / 8) ** 2), solution.diagnostics
+
+    in_jax = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+
+    def jax_epoch():
+        for columns, target in zip(forcings, targets, strict=True):
+            (_, diagnostics), _ = jax.block_until_ready(in_jax(raw, stress, columns, target))
+            passes.append(np.asarray(diagnostics.passes))
+
+    def torch_epoch():
+        for batch in batches:
+            optimizer.zero_grad()
+            model.batch_loss(batch, model(batch["forcing"], batch["site"])).loss.backward()
+            optimizer.step()
+
+    def lightning_epoch() -> float:
+        clock = EpochClock()
+        trainer = L.Trainer(
+            max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, gradient_clip_val=1.0, callbacks=[clock],
+        )  # fmt: skip
+        trainer.fit(model, loader)
+        return clock.seconds
+
+    epochs = {"step in JAX": jax_epoch, "step through the bridge": torch_epoch, "step under Lightning": lightning_epoch}
+    firsts, best = {}, dict.fromkeys(epochs, float("inf"))
+    for round_ in range(rounds + 1):
+        for name, epoch in epochs.items():
+            start = time.perf_counter()
+            seconds = epoch() or time.perf_counter() - start
+            if round_:
+                best[name] = min(best[name], seconds / steps)
+            else:
+                firsts[name] = seconds
+    last = passes[-1]
+    return [row(case, name, best[name], firsts[name], last, float("nan")) for name in epochs]
+
+
+def bench_bridge(case: Case) -> list[dict]:
+    """The forward pass from torch, without gradients."""
+    operation = TorchCanopy(canopy_of(case.layers))
     forcing = {name: torch.as_tensor(column) for name, column in half_hours(case.batch, case.dtype).items()}
-    dtype = getattr(torch, case.dtype)
-    network = torch.nn.Sequential(torch.nn.Linear(2, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1), torch.nn.Sigmoid())
-    network.to(dtype)
-    inputs = torch.stack([forcing["soil_water_content"], forcing["vapour_pressure"]], dim=-1)
-    operation = TorchCanopy(canopy, tunable=cv.TUNABLE)
-    optimizer = torch.optim.Adam([*network.parameters(), *operation.parameters()], lr=1e-4)
-    stress = torch.full((case.batch,), 0.9, dtype=dtype)
+    stress = torch.full((case.batch,), 0.9, dtype=getattr(torch, case.dtype))
 
     def forward():
         with torch.no_grad():
             return operation(forcing, stress=stress)
 
-    def step():
-        optimizer.zero_grad()
-        out = operation(forcing, stress=network(inputs)[:, 0])
-        ((out["LE"] / 100).square() + (out["NEE"] / 10).square()).mean().backward()
-        optimizer.step()
+    start = time.perf_counter()
+    out = forward()
+    first = time.perf_counter() - start
+    timing = fastest(forward)
+    return [row(case, "bridge, forward", timing.fastest, first, out["passes"].numpy(), float(out["residual"].max()))]
 
-    passes = forward()["passes"].numpy()
-    residual = float(forward()["residual"].max())
-    rows = []
-    for what, call in (("bridge, forward", forward), ("bridge, optimiser step", step)):
-        timing = fastest(call)
-        rows.append(row(case, what, timing.fastest, timing.first, passes, residual))
-    return rows
+
+def bench_precision(case: Case, allowed: dict[str, float]) -> str:
+    """How far single precision is from double, over the whole synthetic year."""
+    weather = synthetic_weather(SYNTHETIC_SITES["SYN-Hum"], DAYS, SEED)
+    columns = {n: weather[n].values for n in cv.FORCING_TABLE if n in weather}
+    canopy = canopy_of(case.layers)
+    fluxes = {t: canopy(cv.Forcing(**{n: c.astype(t) for n, c in columns.items()})) for t in ("float64", "float32")}
+    parts = []
+    for name, bound in allowed.items():
+        apart = np.abs(getattr(fluxes["float32"], name) - getattr(fluxes["float64"], name))
+        parts.append(
+            f"{name} within {bound} for {np.mean(apart <= bound):.2%} (99.9 %: {np.quantile(apart, 0.999):.2g}, "
+            f"largest {apart.max():.2g})"
+        )
+    return f"float32 against float64, {case.layers} layers, {columns['hour'].size} half-hours: {'; '.join(parts)}.\n"
 
 
 def row(case: Case, what: str, seconds: float, compile_seconds: float, passes, residual: float, **more: float) -> dict:
@@ -182,14 +275,15 @@ def row(case: Case, what: str, seconds: float, compile_seconds: float, passes, r
 def table(rows: list[dict]) -> str:
     """The rows as a Markdown table."""
     heads = ("what", "layers", "dtype", "batch", "us / half-hour", "half-hours / s", "compile s", "passes", "residual W m-2",
-             "temp kB / half-hour", "kflop", "kB moved", "roofline")  # fmt: skip
+             "temp kB / half-hour", "kflop", "transcendentals", "kB", "flop/s", "B/s")  # fmt: skip
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    formats = {"memory": (1e3, ".1f"), "kflop": (1e3, ".0f"), "transcendentals": (1, ".0f"), "kB": (1e3, ".0f"),
+               "flop/s": (1, ".2f"), "B/s": (1, ".2f")}  # fmt: skip
     for r in rows:
         cells = [
             r["what"], r["layers"], r["dtype"], r["batch"], f"{r['us / half-hour']:.1f}", f"{r['half-hours / s']:.0f}",
-            f"{r['compile s']:.1f}", r["passes"], f"{r['residual']:.1e}",
-            *(f"{r[k] / 1e3:.0f}" if k in r else "" for k in ("memory", "flops", "traffic")),
-            f"{r['roofline']:.2f}" if "roofline" in r else "",
+            f"{r['compile s']:.1f}", r["passes"], "" if np.isnan(r["residual"]) else f"{r['residual']:.1e}",
+            *(format(r[k] / unit, f) if k in r else "" for k, (unit, f) in formats.items()),
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
@@ -206,20 +300,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, nargs="+", default=[1, 50])
     parser.add_argument("--dtypes", nargs="+", default=["float64", "float32"], choices=["float64", "float32"])
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 1024])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 1024, 32_768])
+    parser.add_argument("--training", type=int, default=1024, help="batch size of the training steps; 0: none")
     parser.add_argument("--out", type=Path, help="append the table to this Markdown file")
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     peak = machine()
     rows: list[dict] = []
+    notes: list[str] = []
+
+    def add(more: list[dict]) -> None:
+        rows.extend(more)
+        print("\n".join(table(more).splitlines()[2:]), flush=True)
+
     for layers in options.layers:
         for dtype in options.dtypes:
             for batch in options.batches:
-                case = Case("", layers, dtype, batch)
-                rows += bench_jax(case, peak)
-                if batch == max(b for b in options.batches if b <= 1024):
-                    rows += bench_torch(case)
-                print(table(rows[-4:]).splitlines()[-1], flush=True)
+                add(bench_jax(Case("", layers, dtype, batch), peak))
+        if options.training:
+            case = Case("", layers, "float64", options.training)
+            add(bench_bridge(case))
+            add(bench_training(case))
+        if len(options.dtypes) == 2:
+            notes.append(bench_precision(Case("", layers, "", 0), {"LE": 0.05, "NEE": 0.005}))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     head = (
         f"\n## Canopy, {datetime.date.today()}, commit {commit()}\n\n"
@@ -227,7 +331,7 @@ def main() -> None:
         f"jax {jax.__version__}, torch {torch.__version__}, Python {platform.python_version()}. Copy bandwidth "
         f"{peak['bandwidth']:.1f} GB/s, matrix product {peak['flops']:.0f} GFLOP/s (float64).\n"
     )
-    text = f"{head}\n{table(rows)}\n"
+    text = "\n".join([head, table(rows), "", *notes])
     print(text)
     if options.out:
         with options.out.open("a") as stream:
