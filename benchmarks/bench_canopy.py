@@ -123,10 +123,12 @@ def one_pass_cost(case: Case) -> dict[str, float]:
         forcing, stress = cv.Forcing(**columns), jnp.ones(case.batch, case.dtype)
         return jax.vmap(lambda f, s: half_hour.prepare(f, p, site, s, canopy.scheme))(forcing, stress)
 
-    def one_pass(x):
-        return jax.vmap(lambda x: half_hour.one_pass(half_hour.initial_state(x), x, p, site, canopy.scheme))(x)
+    def one_pass(state, x):
+        return jax.vmap(lambda state, x: half_hour.one_pass(state, x, p, site, canopy.scheme))(state, x)
 
-    cost = jax.jit(one_pass).lower(jax.jit(prepared)(columns)).compile().cost_analysis() or {}
+    x = jax.jit(prepared)(columns)
+    state = jax.vmap(half_hour.initial_state)(x)
+    cost = jax.jit(one_pass).lower(state, x).compile().cost_analysis() or {}
     names = {"kflop": "flops", "transcendentals": "transcendentals", "kB": "bytes accessed"}
     return {ours: cost.get(theirs, 0.0) / case.batch for ours, theirs in names.items()}
 

@@ -5,10 +5,17 @@ smallest in the scaled norm.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+COMPACTION = 8
+"""The solver goes on with the unconverged rows alone once at most one in this many is left."""
+
+SMALLEST_BATCH = 256
+"""Smaller batches are not compacted: it would save less than the second copy of the loop costs to compile."""
 
 
 class FixedPoint(NamedTuple):
@@ -46,6 +53,7 @@ def solve(
     max_passes: int,
     depth: int = 5,
     max_change=None,
+    rest: Callable | None = None,
 ) -> FixedPoint:
     """Find `u = step(u)` for every row of a batch. The passes go on until the slowest row is done.
 
@@ -58,6 +66,8 @@ def solve(
         max_passes: evaluations of `step` at the most.
         depth: number of differences kept.
         max_change: `[n]` or None; largest change of a component in one pass.
+        rest: `rest(rows)` is the step of these rows alone. With it, the last rows to converge leave the batch: once at
+            most one in `COMPACTION` is left, the passes go on with these (batches of `SMALLEST_BATCH` or more).
 
     Returns:
         The iterate of smallest residual of each row (at which `step` was evaluated).
@@ -68,7 +78,7 @@ def solve(
     weight = scale * scale
     tiny, eps = jnp.finfo(dtype).tiny, jnp.finfo(dtype).eps
 
-    def body(c: _Carry) -> _Carry:
+    def body(step: Callable, c: _Carry) -> _Carry:
         f = step(c.u) - c.u
         residual = jnp.max(jnp.abs(scale * f), axis=-1)
         residual = jnp.where(jnp.isfinite(residual), residual, jnp.inf)
@@ -106,8 +116,27 @@ def solve(
         jnp.asarray(0), start, zeros, zeros, history, history, jnp.zeros((batch, depth, depth), dtype), start,
         jnp.full((batch,), jnp.inf, dtype), jnp.zeros((batch,), jnp.int32), jnp.zeros((batch,), bool),
     )  # fmt: skip
-    last = jax.lax.while_loop(lambda c: (c.k < max_passes) & ~jnp.all(c.done), body, first)
-    return FixedPoint(last.best, last.best_residual, last.passes, last.done)
+
+    def run(c: _Carry, step: Callable, enough: int) -> _Carry:
+        return jax.lax.while_loop(lambda c: (c.k < max_passes) & (jnp.sum(~c.done) > enough), partial(body, step), c)
+
+    if rest is None or batch < SMALLEST_BATCH:
+        last = run(first, step, 0)
+        return FixedPoint(*(getattr(last, name) for name in _RESULT))
+    few = batch // COMPACTION
+    most = run(first, step, few)
+    rows_left = jnp.argsort(most.done, stable=True)[:few]
+    last = run(_take_rows(most, rows_left), rest(rows_left), 0)
+    return FixedPoint(*(getattr(most, name).at[rows_left].set(getattr(last, name)) for name in _RESULT))
+
+
+_RESULT = ("best", "best_residual", "passes", "done")
+
+
+def _take_rows(c: _Carry, rows) -> _Carry:
+    history = {name: getattr(c, name)[:, rows] for name in ("d_f", "d_g")}
+    others = {name: getattr(c, name)[rows] for name in ("u", "f", "moved", "gram", *_RESULT)}
+    return _Carry(k=c.k, **history, **others)
 
 
 def _solve_spd(a, b):

@@ -36,8 +36,8 @@ class SolverOptions(NamedTuple):
     """When to stop. `tolerance` is in W m-2 (see `residual_scale`); `None` chooses 1e-3 in float64, 0.05 in float32.
 
     `adjoint_tolerance` is relative to the cotangent; `None` chooses 1e-6 in float64, 1e-5 in float32. `rows_at_once`:
-    half-hours solved together, the parts of a batch one after the other; `None` chooses `CPU_LAYERS / n_layers`
-    on a CPU and the whole batch on an accelerator.
+    half-hours in hand together, the parts of a batch one after the other; `None` chooses `FORWARD_LAYERS / n_layers` and
+    `BACKWARD_LAYERS / n_layers` on a CPU, and the whole batch on an accelerator.
     """
 
     tolerance: float | None = None
@@ -49,8 +49,9 @@ class SolverOptions(NamedTuple):
     rows_at_once: int | None = None
 
 
-CPU_LAYERS = 6400
-"""Layers solved together on a CPU, 128 half-hours with 50 layers each: what a pass reads and writes stays in its caches."""
+FORWARD_LAYERS, BACKWARD_LAYERS = 12_800, 6_400
+"""Layers in hand together on a CPU, 256 half-hours of 50 layers forward, 128 backward: what a pass reads and writes stays in
+the caches, and memory stays small (docs/performance.md)."""
 
 
 class Axes(NamedTuple):
@@ -185,14 +186,14 @@ def _in_turn(run: Callable, axes: Axes, size: int, batch: _Batch, rows: Any = ()
     return jax.lax.map(part, jnp.arange(count))
 
 
-def _for_platform(static, function: Callable, *arguments):
-    """`function(size, *arguments)` with the number of half-hours that are solved together on the platform at hand."""
+def _for_platform(static, layers: int, function: Callable, *arguments):
+    """`function(size, *arguments)` with the number of half-hours in hand together: `layers` of them on a CPU."""
     scheme, _, options = static
     if options.rows_at_once is not None:
         return function(options.rows_at_once, *arguments)
     whole = partial(function, _rows(arguments[0]))
     return jax.lax.platform_dependent(
-        *arguments, cpu=partial(function, max(1, CPU_LAYERS // scheme.n_layers)), default=whole
+        *arguments, cpu=partial(function, max(1, layers // scheme.n_layers)), default=whole
     )
 
 
@@ -213,8 +214,12 @@ def _solve(static, batch: _Batch) -> anderson.FixedPoint:
         return pack(one_pass(unpack(vector, n), x, p, site, scheme)[0])
 
     feedback = batch._replace(site=_feedback_rows(batch.site, scheme))
+
+    def step_of(batch: _Batch) -> Callable:
+        return lambda u: _over_batch(step, axes)(u, batch)
+
     return anderson.solve(
-        lambda u: _over_batch(step, axes)(u, feedback),
+        step_of(feedback),
         jax.vmap(lambda x: pack(initial_state(x)))(batch.x),
         residual_scale(n, dtype),
         _mixing(n, dtype),
@@ -222,6 +227,7 @@ def _solve(static, batch: _Batch) -> anderson.FixedPoint:
         max_passes=options.max_passes,
         depth=options.depth,
         max_change=_largest_change(n, dtype),
+        rest=lambda rows: step_of(_per_row(axes, lambda leaf: leaf[rows], feedback)),
     )
 
 
@@ -260,7 +266,7 @@ def solve_canopy(static, x: tuple[Forcing, Any], p: Parameters, site: SiteArrays
         total = _rows(inputs)
         return jax.tree.map(partial(_joined, total), _in_turn(solved, axes, size, inputs))
 
-    return _for_platform(static, all_parts, _Batch(x, p, site))
+    return _for_platform(static, FORWARD_LAYERS, all_parts, _Batch(x, p, site))
 
 
 def _joined(total: int, y):
@@ -289,7 +295,7 @@ def _backward(static, saved, cotangent: Point):
         return _per_row(axes, partial(_joined, _rows(inputs)), parts, otherwise=lambda y: y.sum(axis=0))
 
     u, inputs = saved
-    return tuple(_for_platform(static, all_parts, inputs, u, (cotangent.fluxes, cotangent.profiles)))
+    return tuple(_for_platform(static, BACKWARD_LAYERS, all_parts, inputs, u, (cotangent.fluxes, cotangent.profiles)))
 
 
 def _pullback(static, batch: _Batch, u, direct) -> _Batch:

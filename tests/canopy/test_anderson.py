@@ -92,3 +92,29 @@ def test_the_weight_of_a_plain_pass_does_not_move_the_fixed_point(mixing):
     found = anderson.solve(step, b, ONES, mixing * ONES, tolerance=1e-10, max_passes=80)
     assert found.converged.all()
     np.testing.assert_allclose(found.value, exact, atol=1e-8)
+
+
+def test_the_last_rows_go_on_alone(monkeypatch):
+    """With `rest` the slowest rows leave a large batch, and nothing changes but the work."""
+    monkeypatch.setattr(anderson, "SMALLEST_BATCH", 16)
+    rows = 64
+    rate = jnp.linspace(0.1, 0.9, rows).at[jnp.array([3, 40])].set(0.97)[:, None] * jnp.linspace(1.0, 0.3, SIZE)
+    sizes = []
+
+    def step_of(rate):
+        def step(u):
+            sizes.append(u.shape[0])
+            return jnp.sin(rate * u) + 1.0
+
+        return step
+
+    start = jnp.zeros((rows, SIZE))
+    settings = {"tolerance": 1e-10, "max_passes": 60}
+    whole = anderson.solve(step_of(rate), start, ONES, ONES, **settings)
+    assert set(sizes) == {rows}
+    sizes.clear()
+    parted = anderson.solve(step_of(rate), start, ONES, ONES, rest=lambda r: step_of(rate[r]), **settings)
+    assert set(sizes) == {rows, rows // anderson.COMPACTION}
+    assert whole.converged.all() and parted.converged.all()
+    np.testing.assert_array_equal(whole.passes, parted.passes)
+    np.testing.assert_allclose(whole.value, parted.value, atol=1e-12)
