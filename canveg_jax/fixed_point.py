@@ -186,15 +186,16 @@ def _in_turn(run: Callable, axes: Axes, size: int, batch: _Batch, rows: Any = ()
     return jax.lax.map(part, jnp.arange(count))
 
 
-def _for_platform(static, layers: int, function: Callable, *arguments):
-    """`function(size, *arguments)` with the number of half-hours in hand together: `layers` of them on a CPU."""
+def _for_platform(static, layers: int, function: Callable, batch: _Batch, *more):
+    """`function(size, batch, *more)` with the number of half-hours in hand together: `layers` of them on a CPU.
+
+    Decided while tracing, by JAX's default device: a wrong guess costs time, never accuracy.
+    """
     scheme, _, options = static
-    if options.rows_at_once is not None:
-        return function(options.rows_at_once, *arguments)
-    whole = partial(function, _rows(arguments[0]))
-    return jax.lax.platform_dependent(
-        *arguments, cpu=partial(function, max(1, layers // scheme.n_layers)), default=whole
-    )
+    size = options.rows_at_once
+    if size is None:
+        size = max(1, layers // scheme.n_layers) if jax.default_backend() == "cpu" else _rows(batch)
+    return function(size, batch, *more)
 
 
 def _feedback_rows(site: SiteArrays, scheme: Scheme) -> SiteArrays:

@@ -95,10 +95,9 @@ def test_chunks_and_padding(canopy, solution, monkeypatch):
     assert_same(chunked, solution, 1e-10, other=twice)
 
 
-@pytest.mark.parametrize("rows_at_once", [5, ROWS])
-def test_parts_of_a_batch_in_turn_are_the_batch(canopy, solution, rows_at_once):
-    """Five parts of five rows, the last filled up with a copy that must not count in the derivative, or one part."""
-    parts = cv.Canopy(canopy.sites, options=TIGHT._replace(rows_at_once=rows_at_once))
+def test_parts_of_a_batch_in_turn_are_the_batch(canopy, solution):
+    """Five parts of five rows, the last filled up with a copy that must not count in the derivative."""
+    parts = cv.Canopy(canopy.sites, options=TIGHT._replace(rows_at_once=5))
     assert_same(parts.solve(make_forcing(), FREE), solution, 1e-7)
     slope = np.where(np.arange(ROWS) % 2, 8.17, 9.0)
 
