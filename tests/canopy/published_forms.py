@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from canveg_jax import canopy, half_hour, leaf_angle, longwave, shortwave, two_stream
+from canveg_jax import fixed_point, half_hour, leaf_angle, longwave, shortwave, two_stream
 from canveg_jax.constants import AIR_MOLAR_MASS, AIR_SPECIFIC_HEAT, GAS_CONSTANT, GRAVITY, STEFAN_BOLTZMANN, VON_KARMAN
 from canveg_jax.scalar_profiles import ScalarDeviation
 from canveg_jax.soil_surface import SoilSurface, stability_factor
@@ -119,7 +119,7 @@ FORMS = {
         (shortwave, "beam_penetration", _sunlit_at_layer_bottom),
         (shortwave, "transfer", _absorption_from_below),
         (longwave, "transfer", _longwave_from_below),
-        (canopy, "prepare", _prepare_full_leaves),
+        (fixed_point, "prepare", _prepare_full_leaves),
     ),
     "stability and CO2 profile": ((half_hour, "scalar_profiles", _profiles),),
     "soil surface balance": ((half_hour, "soil_surface_balance", _soil_balance),),
