@@ -14,14 +14,16 @@ import jax.numpy as jnp
 COMPACTION = 8
 """The solver goes on with the unconverged rows alone once at most one in this many is left."""
 
-SMALLEST_BATCH = 256
+SMALLEST_BATCH = 4096
 """Smaller batches are not compacted: it would save less than the second copy of the loop costs to compile."""
 
 
 class FixedPoint(NamedTuple):
-    """Result of `solve`: `value` `[B, n]`; per problem `residual` (scaled), `passes` used and `converged`."""
+    """Result of `solve`: `value` `[B, n]`; what the step returned besides there, `aux` (NaN where no residual was finite);
+    per problem `residual` (scaled), `passes` used and `converged`."""
 
     value: Any
+    aux: Any
     residual: Any
     passes: Any
     converged: Any
@@ -38,7 +40,9 @@ class _Carry(NamedTuple):
     d_g: Any
     gram: Any
     best: Any
+    best_aux: Any
     best_residual: Any
+    limit: Any
     passes: Any
     done: Any
 
@@ -53,12 +57,14 @@ def solve(
     max_passes: int,
     depth: int = 5,
     max_change=None,
+    relative: bool = False,
+    has_aux: bool = False,
     rest: Callable | None = None,
 ) -> FixedPoint:
     """Find `u = step(u)` for every row of a batch. The passes go on until the slowest row is done.
 
     Args:
-        step: `[B, n] -> [B, n]`, row by row.
+        step: `[B, n] -> [B, n]`, row by row; with `has_aux`, `-> ([B, n], aux)`, floating-point arrays `[B, ...]`.
         start: `[B, n]`.
         scale: `[n]`; the residual of a row is `max |scale (step(u) - u)|`.
         mixing: `[n]`, weight of the new value in a plain pass.
@@ -66,6 +72,7 @@ def solve(
         max_passes: evaluations of `step` at the most.
         depth: number of differences kept.
         max_change: `[n]` or None; largest change of a component in one pass.
+        relative: `tolerance` is relative to the residual of the first pass.
         rest: `rest(rows)` is the step of these rows alone. With it, the last rows to converge leave the batch: once at
             most one in `COMPACTION` is left, the passes go on with these (batches of `SMALLEST_BATCH` or more).
 
@@ -75,18 +82,24 @@ def solve(
     batch, size = start.shape
     dtype = start.dtype
     rows = jnp.arange(depth)
+    with_aux: Callable = (lambda step: step) if has_aux else lambda step: lambda u: (step(u), ())
+    evaluate = with_aux(step)
     weight = scale * scale
     tiny, eps = jnp.finfo(dtype).tiny, jnp.finfo(dtype).eps
 
     def body(step: Callable, c: _Carry) -> _Carry:
-        f = step(c.u) - c.u
+        following, aux = step(c.u)
+        f = following - c.u
         residual = jnp.max(jnp.abs(scale * f), axis=-1)
         residual = jnp.where(jnp.isfinite(residual), residual, jnp.inf)
         better = (residual < c.best_residual) & ~c.done
-        best = jnp.where(better[:, None], c.u, c.best)
+        best, best_aux = jax.tree.map(partial(_choose, better), (c.u, aux), (c.best, c.best_aux))
         best_residual = jnp.where(better, residual, c.best_residual)
         passes = jnp.where(c.done, c.passes, c.k + 1)
-        done = c.done | (residual <= tolerance)
+        limit = c.limit
+        if relative:
+            limit = jnp.where(c.k == 0, jnp.where(jnp.isfinite(residual), tolerance * residual, 0.0), limit)
+        done = c.done | (better & (residual <= limit))
 
         # The differences of this pass replace the oldest; only their row of the Gram matrix is new.
         slot = (c.k + depth - 1) % depth
@@ -108,35 +121,43 @@ def solve(
         if max_change is not None:
             mixed = jnp.clip(mixed, -max_change, max_change)
         moved = jnp.where(jnp.isfinite(mixed) & ~done[:, None], mixed, 0.0)
-        return _Carry(c.k + 1, c.u + moved, f, moved, d_f, d_g, gram, best, best_residual, passes, done)
+        u = c.u + moved
+        return _Carry(c.k + 1, u, f, moved, d_f, d_g, gram, best, best_aux, best_residual, limit, passes, done)
 
     zeros = jnp.zeros_like(start)
     history = jnp.zeros((depth, batch, size), dtype)
     first = _Carry(
         jnp.asarray(0), start, zeros, zeros, history, history, jnp.zeros((batch, depth, depth), dtype), start,
-        jnp.full((batch,), jnp.inf, dtype), jnp.zeros((batch,), jnp.int32), jnp.zeros((batch,), bool),
+        jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), jax.eval_shape(evaluate, start)[1]),
+        jnp.full((batch,), jnp.inf, dtype), jnp.full((batch,), tolerance, dtype), jnp.zeros((batch,), jnp.int32),
+        jnp.zeros((batch,), bool),
     )  # fmt: skip
 
     def run(c: _Carry, step: Callable, enough: int) -> _Carry:
         return jax.lax.while_loop(lambda c: (c.k < max_passes) & (jnp.sum(~c.done) > enough), partial(body, step), c)
 
     if rest is None or batch < SMALLEST_BATCH:
-        last = run(first, step, 0)
-        return FixedPoint(*(getattr(last, name) for name in _RESULT))
+        return _result(run(first, evaluate, 0))
     few = batch // COMPACTION
-    most = run(first, step, few)
+    most = run(first, evaluate, few)
     rows_left = jnp.argsort(most.done, stable=True)[:few]
-    last = run(_take_rows(most, rows_left), rest(rows_left), 0)
-    return FixedPoint(*(getattr(most, name).at[rows_left].set(getattr(last, name)) for name in _RESULT))
+    last = run(_take_rows(most, rows_left), with_aux(rest(rows_left)), 0)
+    return jax.tree.map(lambda y, z: y.at[rows_left].set(z), _result(most), _result(last))
 
 
-_RESULT = ("best", "best_residual", "passes", "done")
+def _result(c: _Carry) -> FixedPoint:
+    return FixedPoint(c.best, c.best_aux, c.best_residual, c.passes, c.done)
+
+
+def _choose(rows, new, old):
+    """`new` in these rows, `old` in the others."""
+    return jnp.where(rows.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 def _take_rows(c: _Carry, rows) -> _Carry:
     history = {name: getattr(c, name)[:, rows] for name in ("d_f", "d_g")}
-    others = {name: getattr(c, name)[rows] for name in ("u", "f", "moved", "gram", *_RESULT)}
-    return _Carry(k=c.k, **history, **others)
+    others = {name: value for name, value in c._asdict().items() if name not in ("k", *history)}
+    return _Carry(k=c.k, **history, **jax.tree.map(lambda y: y[rows], others))
 
 
 def _solve_spd(a, b):

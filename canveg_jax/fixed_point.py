@@ -1,8 +1,8 @@
 """The converged state of a batch of half-hours, with its exact implicit derivative.
 
-Forward: Anderson-accelerated passes until each half-hour's residual is small, and one more for the outputs. Backward
-(`jax.custom_vjp`): with `u = F(u, x)`, outputs `y(u, x)` and `w = (dy/du)^T g`, solve `v = w + (dF/du)^T v` per half-hour over
-the whole state, accelerated the same way, and pull `v` and `g` back through `F` and `y` once. The leaves, where most of a
+Forward: Anderson-accelerated passes until each half-hour's residual is small; the outputs are those of its best pass. Backward
+(`jax.custom_vjp`): with `u = F(u, x)` and outputs `y(u, x)`, solve `v = (dF/du)^T v + (dy/du)^T g` per half-hour over the
+whole state, accelerated the same way, and pull `v` and `g` back through `F` and `y` once. The leaves, where most of a
 pass is spent, enter the adjoint passes by their tangent. Memory does not grow with the number of passes.
 """
 
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -20,15 +19,15 @@ from .half_hour import (
     Fluxes,
     Prepared,
     Profiles,
-    Scheme,
     SiteArrays,
     State,
     initial_state,
     leaf_drivers,
     one_pass,
     prepare,
+    profiles,
 )
-from .leaf_exchange import linearised, tangent_response
+from .leaf_exchange import LeafExchange, linearised, tangent_response
 from .parameters import Parameters
 
 
@@ -198,11 +197,6 @@ def _for_platform(static, layers: int, function: Callable, batch: _Batch, *more)
     return function(size, batch, *more)
 
 
-def _feedback_rows(site: SiteArrays, scheme: Scheme) -> SiteArrays:
-    """The site with only those rows of the dispersion matrix that feed back: the canopy and the layer above it."""
-    return eqx.tree_at(lambda s: s.dispersion, site, site.dispersion[..., : scheme.n_layers + 1, :])
-
-
 def _solve(static, batch: _Batch) -> anderson.FixedPoint:
     scheme, axes, options = static
     n = scheme.n_layers
@@ -211,16 +205,15 @@ def _solve(static, batch: _Batch) -> anderson.FixedPoint:
     if tolerance is None:
         tolerance = 1e-3 if dtype == jnp.float64 else 0.05
 
-    def step(vector, x, p, site):
-        return pack(one_pass(unpack(vector, n), x, p, site, scheme)[0])
-
-    feedback = batch._replace(site=_feedback_rows(batch.site, scheme))
-
     def step_of(batch: _Batch) -> Callable:
-        return lambda u: _over_batch(step, axes)(u, batch)
+        def step(u):
+            following, *outputs = _full_pass(static)(u, batch)
+            return following, outputs
+
+        return step
 
     return anderson.solve(
-        step_of(feedback),
+        step_of(batch),
         jax.vmap(lambda x: pack(initial_state(x)))(batch.x),
         residual_scale(n, dtype),
         _mixing(n, dtype),
@@ -228,19 +221,25 @@ def _solve(static, batch: _Batch) -> anderson.FixedPoint:
         max_passes=options.max_passes,
         depth=options.depth,
         max_change=_largest_change(n, dtype),
-        rest=lambda rows: step_of(_per_row(axes, lambda leaf: leaf[rows], feedback)),
+        has_aux=True,
+        rest=lambda rows: step_of(_per_row(axes, lambda leaf: leaf[rows], batch)),
     )
 
 
 def _full_pass(static) -> Callable:
-    """One pass of a batch: `(next state, fluxes, profiles)`, differentiable in everything."""
+    """One pass of a batch: `(next state, fluxes, leaves)`, differentiable in everything."""
     scheme, axes, _ = static
 
     def run(vector, x, p, site):
-        following, fluxes, profiles = one_pass(unpack(vector, scheme.n_layers), x, p, site, scheme)
-        return pack(following), fluxes, profiles
+        following, fluxes, leaves = one_pass(unpack(vector, scheme.n_layers), x, p, site, scheme)
+        return pack(following), fluxes, leaves
 
     return _over_batch(run, axes)
+
+
+def _profiles(static, fluxes: Fluxes, leaves: LeafExchange, batch: _Batch) -> Profiles:
+    axes = static[1]
+    return jax.vmap(profiles, in_axes=(0, 0, 0, axes.parameters, axes.site))(fluxes, leaves, *batch)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -260,8 +259,8 @@ def solve_canopy(static, x: tuple[Forcing, Any], p: Parameters, site: SiteArrays
     def solved(inputs: _Batch, *_) -> Point:
         batch = inputs._replace(x=_prepared(static, inputs))
         point = _solve(static, batch)
-        _, fluxes, profiles = _full_pass(static)(point.value, batch)
-        return Point(fluxes, profiles, point)
+        fluxes, leaves = point.aux
+        return Point(fluxes, _profiles(static, fluxes, leaves, batch), point._replace(aux=None))
 
     def all_parts(size: int, inputs: _Batch) -> Point:
         total = _rows(inputs)
@@ -300,7 +299,10 @@ def _backward(static, saved, cotangent: Point):
 
 
 def _pullback(static, batch: _Batch, u, direct) -> _Batch:
-    """`v = w + (dF/du)^T v` on the tangent of the leaves, then one exact pullback of `v` and the cotangents together."""
+    """`v = (dF/du)^T v + (dy/du)^T g` on the tangent of the leaves, then one exact pullback of `v` and `g` together.
+
+    Cotangents are scaled to the size 1 in each half-hour, so that none is too small to be squared.
+    """
     scheme, axes, options = static
     n = scheme.n_layers
     dtype = u.dtype
@@ -311,33 +313,41 @@ def _pullback(static, batch: _Batch, u, direct) -> _Batch:
 
     def linear_pass(vector, x, p, site, leaves):
         respond = partial(tangent_response, leaves)
-        following, fluxes, profiles = one_pass(unpack(vector, n), x, p, site, scheme, respond)
-        return pack(following), fluxes, profiles
+        following, fluxes, leaves = one_pass(unpack(vector, n), x, p, site, scheme, respond)
+        return pack(following), fluxes, leaves
 
-    leaves = _over_batch(tangent, axes)(u, batch)
-    linear = _over_batch(linear_pass, axes)
-    w = jax.vjp(lambda u: linear(u, batch, leaves)[1:], u)[1](direct)[0]
-    feedback = batch._replace(site=_feedback_rows(batch.site, scheme))
-    _, transpose = jax.vjp(lambda u: linear(u, feedback, leaves)[0], u)
+    at_solution = _over_batch(tangent, axes)(u, batch)
+    (_, *outputs), transpose = jax.vjp(lambda u: _over_batch(linear_pass, axes)(u, batch, at_solution), u)
+    _, pull_profiles = jax.vjp(partial(_profiles, static), *outputs, batch)
+    of_fluxes, of_leaves, by_profiles = pull_profiles(direct[1])
+    cotangents = jax.tree.map(jnp.add, direct[0], of_fluxes), of_leaves
+    size = jnp.max(
+        jnp.stack([jnp.max(jnp.abs(g.reshape(len(g), -1)), axis=1) for g in jax.tree.leaves(cotangents)]), axis=0
+    )
+    size = jnp.where(size > 0, size, 1.0)
+    scaled = jax.tree.map(lambda g: g / _column(size, g), cotangents)
 
     tolerance = options.adjoint_tolerance
     if tolerance is None:
         tolerance = 1e-6 if dtype == jnp.float64 else 1e-5
-    dual = 1.0 / residual_scale(n, dtype)
-    size = jnp.max(jnp.abs(w * dual), axis=-1, keepdims=True)
-    size = jnp.where(size > 0, size, 1.0)
-    unit = w / size
     adjoint = anderson.solve(
-        lambda v: unit + transpose(v)[0],
-        unit,
-        dual,
+        lambda v: transpose((v, *scaled))[0],
+        jnp.zeros_like(u),
+        1.0 / residual_scale(n, dtype),
         _mixing(n, dtype),
         tolerance=tolerance,
+        relative=True,
         max_passes=options.adjoint_max_passes,
         depth=options.adjoint_depth,
     )
     _, pull = jax.vjp(lambda batch: _full_pass(static)(u, batch), batch)
-    return pull((adjoint.value * size, *direct))[0]
+    by_pass = pull((adjoint.value * _column(size, u), *cotangents))[0]
+    return jax.tree.map(jnp.add, by_pass, by_profiles)
+
+
+def _column(per_row, like):
+    """`[B]` as an array that broadcasts over the rows of `like`."""
+    return per_row.reshape(-1, *[1] * (like.ndim - 1))
 
 
 solve_canopy.defvjp(_forward, _backward)

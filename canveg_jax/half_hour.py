@@ -1,7 +1,8 @@
 """One half-hour of the canopy, from forcing to fluxes: the whole flow of the model in one file.
 
 `prepare` computes everything that the unknowns do not change; `one_pass` maps a state to the next one and to fluxes. The
-solution is the state that `one_pass` maps to itself. Both are written for ONE half-hour and batched with `vmap`.
+solution is the state that `one_pass` maps to itself; `profiles` adds the air above. All are written for ONE half-hour and
+batched with `vmap`.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from .constants import PAR_PER_JOULE, ZERO_CELSIUS
 from .forcing import Forcing
 from .leaf_exchange import LeafDrivers, LeafExchange, leaf_exchange
 from .parameters import Parameters
-from .scalar_profiles import column_sources, scalar_profiles
+from .scalar_profiles import ScalarDeviation, column_sources, scalar_profiles
 from .soil_properties import surface_vapour_resistance, thermal_conductivity
 from .soil_surface import SoilInputs, soil_surface_balance
 from .stability import dispersion_factor, stability_parameter
@@ -244,8 +245,8 @@ def leaf_drivers(state: State, x: Prepared, p: Parameters) -> tuple[LeafDrivers,
 
 def one_pass(
     state: State, x: Prepared, p: Parameters, site: SiteArrays, scheme: Scheme, respond: LeafResponse | None = None
-) -> tuple[State, Fluxes, Profiles]:
-    """Radiation from the state's temperatures, then leaves, soil, air; returns the next state and the pass's fluxes.
+) -> tuple[State, Fluxes, LeafExchange]:
+    """Radiation from the state's temperatures, then leaves, soil, air; returns the next state, the pass's fluxes and leaves.
 
     `respond` replaces the leaves' response to their drivers (the adjoint puts its tangent there).
     """
@@ -282,9 +283,7 @@ def one_pass(
     )
 
     # Totals of the canopy, and respiration of the soil.
-    def layer_sum(y):
-        return column_sources(x.layer_lai, x.sunlit, y[0], y[1])
-
+    layer_sum = partial(_layer_sum, x)
     heat, latent, net = layer_sum(leaves.sensible_heat), layer_sum(leaves.latent_heat), layer_sum(leaves.net)
     canopy_h, canopy_le, assimilation = heat.sum(), latent.sum(), net.sum()
     leaf_respiration = layer_sum(leaves.dark_respiration).sum()
@@ -304,17 +303,6 @@ def one_pass(
         x.density,
         x.air_temperature,
         x.friction_velocity,
-    )
-    deviation = scalar_profiles(
-        site.dispersion,
-        jnp.stack([heat, latent, -net]),
-        jnp.stack([soil.sensible_heat, soil.latent_heat, respired]),
-        x.friction_velocity,
-        dispersion_factor(zeta, p.stability_unstable, p.stability_stable),
-        x.density,
-        x.molar_density,
-        x.air_temperature,
-        n,
     )
 
     longwave_out = field.up_top
@@ -341,7 +329,42 @@ def one_pass(
         longwave_in=x.longwave_in,
         zeta=zeta,
     )
-    profiles = Profiles(
+    deviation = _air(fluxes, jnp.stack([heat, latent, -net]), x, p, site.dispersion[: n + 1])
+    following = State(
+        air_temperature=deviation.temperature[:n],
+        vapour_pressure=deviation.vapour_pressure[:n],
+        co2=deviation.co2[:n],
+        leaf_temperature=leaves.temperature - x.air_temperature,
+        surface_temperature=soil.temperature - x.air_temperature,
+    )
+    return following, fluxes, leaves
+
+
+def _layer_sum(x: Prepared, y):
+    """What the leaves of each layer do per ground area, `[N]`, from what they do per leaf area, `[2, N]`."""
+    return column_sources(x.layer_lai, x.sunlit, y[0], y[1])
+
+
+def _air(fluxes: Fluxes, released, x: Prepared, p: Parameters, dispersion) -> ScalarDeviation:
+    """Air at the receptors of these rows of the dispersion matrix; `released` `[3, N]`: heat, vapour, CO2 of the leaves."""
+    return scalar_profiles(
+        dispersion,
+        released,
+        jnp.stack([fluxes.soil_H, fluxes.soil_LE, fluxes.soil_respiration]),
+        x.friction_velocity,
+        dispersion_factor(fluxes.zeta, p.stability_unstable, p.stability_stable),
+        x.density,
+        x.molar_density,
+        x.air_temperature,
+        x.wind.shape[0],
+    )
+
+
+def profiles(fluxes: Fluxes, leaves: LeafExchange, x: Prepared, p: Parameters, site: SiteArrays) -> Profiles:
+    """Vertical structure that belongs to the fluxes and leaves of a pass, in and above the canopy."""
+    released = [_layer_sum(x, y) for y in (leaves.sensible_heat, leaves.latent_heat, -leaves.net)]
+    deviation = _air(fluxes, jnp.stack(released), x, p, site.dispersion)
+    return Profiles(
         air_temperature=x.air_temperature + deviation.temperature,
         vapour_pressure=x.vapour_pressure + deviation.vapour_pressure,
         co2=x.co2 + deviation.co2,
@@ -354,11 +377,3 @@ def one_pass(
         sunlit=x.sunlit,
         wind=x.wind,
     )
-    following = State(
-        air_temperature=deviation.temperature[:n],
-        vapour_pressure=deviation.vapour_pressure[:n],
-        co2=deviation.co2[:n],
-        leaf_temperature=leaves.temperature - x.air_temperature,
-        surface_temperature=soil.temperature - x.air_temperature,
-    )
-    return following, fluxes, profiles

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from .arithmetic import inverse, ratio, root
 from .constants import GRAVITY
+from .safe import power
 
 
 class BoundaryLayer(NamedTuple):
@@ -30,16 +32,20 @@ def leaf_boundary_layer(leaf_temperature, air_temperature, wind, pressure, p) ->
         pressure: kPa.
         p: parameters `lleaf` (m), `betfac`, `nuvisc`, `dh`, `dv`, `dc` (mm2 s-1).
     """
-    scaling = 1e-6 * (101.3 / pressure) * (air_temperature / 273.16) ** 1.81
-    reynolds = p.lleaf * wind / (p.nuvisc * scaling)
-    grashof = GRAVITY * p.lleaf**3 / (1e-6 * p.nuvisc) ** 2 * (leaf_temperature - air_temperature) / air_temperature
-    forced = p.betfac * jnp.maximum(0.66 * jnp.sqrt(reynolds), 0.036 * reynolds**0.8)
-    free = 0.5 * (jnp.sqrt(jnp.sqrt(jnp.maximum(grashof, 0.0) + 1.0)) - 1.0)
-    transfer = (forced**3 + free**3) ** (1.0 / 3.0)
+    scaling = 1e-6 * inverse(pressure / 101.3) * power(air_temperature / 273.16, 1.81)
+    reynolds = ratio(p.lleaf * wind, p.nuvisc * scaling)
+    grashof = (
+        ratio(GRAVITY * p.lleaf**3, (1e-6 * p.nuvisc) ** 2)
+        * (leaf_temperature - air_temperature)
+        * inverse(air_temperature)
+    )
+    forced = p.betfac * jnp.maximum(0.66 * root(reynolds), 0.036 * power(reynolds, 0.8))
+    free = 0.5 * (root(root(jnp.maximum(grashof, 0.0) + 1.0)) - 1.0)
+    transfer = power(forced**3 + free**3, 1.0 / 3.0)
 
-    of_unit_diffusivity = p.lleaf / (scaling * transfer)
+    of_unit_diffusivity = ratio(p.lleaf, scaling * transfer)
 
     def resistance(diffusivity):
-        return of_unit_diffusivity * ((diffusivity / p.nuvisc) ** 0.33 / diffusivity)
+        return of_unit_diffusivity * (ratio(diffusivity, p.nuvisc) ** 0.33 * inverse(diffusivity))
 
     return BoundaryLayer(resistance(p.dh), resistance(p.dv), resistance(p.dc))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from .arithmetic import inverse, ratio
 from .constants import AIR_SPECIFIC_HEAT, STEFAN_BOLTZMANN, VAPOUR_MASS_RATIO
 from .thermodynamics import (
     air_density,
@@ -30,7 +31,7 @@ class LeafEnergy(NamedTuple):
 
 def vapour_conductance(stomatal, vapour_resistance, sides):
     """Leaf to air conductance to vapour, m s-1, of stomata on `sides` faces: `1/(r_v/sides + 1/g_s)`."""
-    return 1.0 / (vapour_resistance / sides + 1.0 / stomatal)
+    return inverse(ratio(vapour_resistance, sides) + inverse(stomatal))
 
 
 def leaf_energy_balance(
@@ -59,8 +60,11 @@ def leaf_energy_balance(
         steps: Newton steps, at least 1.
     """
     density = air_density(pressure, air_temperature)
-    h2 = 2.0 * density * AIR_SPECIFIC_HEAT / heat_resistance
-    k_e = VAPOUR_MASS_RATIO * density * latent_heat_of_vaporisation(air_temperature) * conductance / (1000.0 * pressure)
+    h2 = ratio(2.0 * AIR_SPECIFIC_HEAT * density, heat_resistance)
+    k_e = (
+        VAPOUR_MASS_RATIO / 1000.0
+        * density * latent_heat_of_vaporisation(air_temperature) * conductance * inverse(pressure)
+    )  # fmt: skip
     black = 2.0 * emissivity * STEFAN_BOLTZMANN
 
     def newton(t, frozen):
@@ -68,7 +72,7 @@ def leaf_energy_balance(
         saturation = saturation_vapour_pressure(t)
         excess = a - b * t**4 - h * (t - ta) - k * (saturation - ea)
         slope = 4.0 * b * t**3 + h + k * saturation_vapour_pressure_derivative(t, saturation)
-        return t + excess / jax.lax.stop_gradient(slope)
+        return t + excess * inverse(jax.lax.stop_gradient(slope))
 
     inputs = (absorbed, black, h2, k_e, air_temperature, vapour_pressure)
     frozen = jax.lax.stop_gradient(inputs)

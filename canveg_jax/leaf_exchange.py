@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .arithmetic import ratio
 from .leaf_boundary_layer import leaf_boundary_layer
 from .leaf_energy import leaf_energy_balance, vapour_conductance
 from .photosynthesis import kinetics
@@ -50,8 +51,8 @@ def leaf_exchange(drivers: LeafDrivers, x: Any, p: Any, sides: Any, smooth_colim
     boundary = leaf_boundary_layer(leaf, air, x.wind, x.pressure, p)
     to_velocity = leaf * molar_conversion(x.pressure)
     rates = kinetics(leaf, x.absorbed_par, p)
-    humidity = jnp.clip(vapour / saturation_vapour_pressure(leaf), 0.01, 1.0) * x.stress
-    boundary_conductance = sides / (boundary.co2 * to_velocity)
+    humidity = jnp.clip(ratio(vapour, saturation_vapour_pressure(leaf)), 0.01, 1.0) * x.stress
+    boundary_conductance = ratio(sides, boundary.co2 * to_velocity)
     gas = gas_exchange(rates, co2, boundary_conductance, humidity, p.kball, p.bprime, smooth_colimitation)
     energy = leaf_energy_balance(
         leaf,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .arithmetic import ratio, root
 from .constants import GAS_CONSTANT, ZERO_CELSIUS
 
 KINETICS_RANGE = (255.0, 330.0)
@@ -31,13 +32,13 @@ class Kinetics(NamedTuple):
 
 def arrhenius(rate, energy, temperature, reference):
     """`rate exp[(T - T_ref) E / (T_ref R T)]`."""
-    return rate * jnp.exp((temperature - reference) * energy / (reference * GAS_CONSTANT * temperature))
+    return rate * jnp.exp(ratio((temperature - reference) * energy, reference * GAS_CONSTANT * temperature))
 
 
 def peaked_response(rate, energy, optimum, deactivation, temperature):
     """Boltzmann-type response with value `rate` at `optimum` (K); `energy`, `deactivation` in J mol-1."""
-    xi = (temperature - optimum) / (GAS_CONSTANT * optimum * temperature)
-    return rate * deactivation * jnp.exp(energy * xi) / (deactivation - energy * (1.0 - jnp.exp(deactivation * xi)))
+    xi = ratio(temperature - optimum, GAS_CONSTANT * optimum * temperature)
+    return ratio(rate * deactivation * jnp.exp(energy * xi), deactivation - energy * (1.0 - jnp.exp(deactivation * xi)))
 
 
 def co2_compensation_point(temperature, oxygen):
@@ -45,12 +46,12 @@ def co2_compensation_point(temperature, oxygen):
     x = temperature - ZERO_CELSIUS
     co2_solubility = 78.5e-3 + x * (-2.89e-3 + x * (54.7e-6 - x * 0.417e-6))
     o2_solubility = 2.1e-3 + x * (-57.1e-6 + x * (1.024e-6 - x * 7.503e-9))
-    return 500.0 * oxygen / (102.0 * co2_solubility / o2_solubility)
+    return ratio(500.0 / 102.0 * oxygen * o2_solubility, co2_solubility)
 
 
 def light_inhibited_respiration(dark_respiration, absorbed_par, p):
     """Respiration in light: a logistic suppression by the share `light_inhibition` around `light_inhibition_par`."""
-    lit = jax.nn.sigmoid((absorbed_par - p.light_inhibition_par) / p.light_inhibition_width)
+    lit = jax.nn.sigmoid(ratio(absorbed_par - p.light_inhibition_par, p.light_inhibition_width))
     return dark_respiration * (1.0 - p.light_inhibition * lit)
 
 
@@ -64,8 +65,8 @@ def kinetics(leaf_temperature, absorbed_par, p) -> Kinetics:
     electrons = p.qalpha * absorbed_par
     return Kinetics(
         vm=vm,
-        kco=kc * (1.0 + 101.3 * p.o2 / (100.0 * p.ko25)),
-        j=electrons / jnp.sqrt(1.0 + (electrons / jm) ** 2),
+        kco=kc * (1.0 + ratio(101.3 * p.o2, 100.0 * p.ko25)),
+        j=ratio(electrons, root(1.0 + ratio(electrons, jm) ** 2)),
         gamma=co2_compensation_point(t, p.o2),
         dark_respiration=light_inhibited_respiration(dark, absorbed_par, p),
     )

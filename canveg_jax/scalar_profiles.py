@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from .arithmetic import inverse, ratio
 from .constants import AIR_SPECIFIC_HEAT, GAS_CONSTANT
 from .thermodynamics import latent_heat_of_vaporisation
 
@@ -26,11 +27,11 @@ def scalar_profiles(
         psi: stability factor. density: kg m-3. molar_density: mol m-3.
     """
     released = sources.at[:, 0].add(soil)
-    excess = psi / friction_velocity * (released @ dispersion.T)
-    temperature = excess[0] / (density * AIR_SPECIFIC_HEAT)
+    excess = ratio(psi, friction_velocity) * (released @ dispersion.T)
+    temperature = excess[0] * inverse(density * AIR_SPECIFIC_HEAT)
     above = reference_temperature + temperature[n_layers]
-    vapour = latent_heat_of_vaporisation(above) * 18.01 / (1000.0 * GAS_CONSTANT * above)
-    return ScalarDeviation(temperature, excess[1] / vapour, excess[2] / molar_density)
+    vapour = ratio(latent_heat_of_vaporisation(above) * 18.01, 1000.0 * GAS_CONSTANT * above)
+    return ScalarDeviation(temperature, excess[1] * inverse(vapour), excess[2] * inverse(molar_density))
 
 
 def column_sources(layer_lai, sunlit, sun, shade):

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from . import two_stream
+from .arithmetic import ratio
 from .safe import relative_expm1
 from .sky import MIN_SIN_BETA
 
@@ -39,7 +40,7 @@ def beam_penetration(sin_beta, mean_projection, clumping, layer_lai, n_layers: i
     The sunlit fraction is the mean over the layer, `P (1 - exp(-K Omega dL))/(K dL)`, and zero at night.
     """
     day = jnp.where(sin_beta > 0, 1.0, 0.0)
-    extinction = mean_projection / jnp.maximum(sin_beta, MIN_SIN_BETA)
+    extinction = ratio(mean_projection, jnp.maximum(sin_beta, MIN_SIN_BETA))
     depth = extinction * clumping * layer_lai
     layers_above = jnp.arange(n_layers - 1, -1, -1, dtype=depth.dtype)
     at_top = day * jnp.exp(-depth * layers_above)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from .arithmetic import ratio
 from .constants import PAR_PER_JOULE, PAR_SHARE, SOLAR_CONSTANT, STEFAN_BOLTZMANN
 from .safe import power
 
@@ -35,18 +36,18 @@ def split_shortwave(sin_beta, shortwave_in, pressure) -> IncomingShortwave:
     """
     day = sin_beta > 0
     mu = jnp.maximum(sin_beta, MIN_SIN_BETA)
-    air_mass = pressure / (101.3 * mu)
+    air_mass = ratio(pressure / 101.3, mu)
     visible, nir = SOLAR_CONSTANT * _VISIBLE_SHARE, SOLAR_CONSTANT * _NIR_SHARE
     beam_visible = visible * jnp.exp(-0.185 * air_mass) * mu
     diffuse_visible = 0.4 * (visible * mu - beam_visible)
-    water = 0.077 * SOLAR_CONSTANT * (2.0 * air_mass) ** 0.3
+    water = 0.077 * SOLAR_CONSTANT * power(2.0 * air_mass, 0.3)
     beam_nir = (nir * jnp.exp(-0.06 * air_mass) - water) * mu
-    diffuse_nir = 0.6 * (nir - beam_visible / mu - water) * mu
+    diffuse_nir = 0.6 * (nir - ratio(beam_visible, mu) - water) * mu
     potential_visible = jnp.maximum(0.1, beam_visible + diffuse_visible)
     potential_nir = jnp.maximum(0.1, beam_nir + diffuse_nir)
-    q = jnp.clip(shortwave_in / (potential_visible + potential_nir), _Q_MIN, _Q_MAX)
-    share_visible = jnp.clip(beam_visible / potential_visible * (1 - power((0.9 - q) / 0.70, 0.67)), 0, 1)
-    share_nir = jnp.clip(beam_nir / potential_nir * (1 - power((0.9 - q) / 0.68, 0.67)), 0, 1)
+    q = jnp.clip(ratio(shortwave_in, potential_visible + potential_nir), _Q_MIN, _Q_MAX)
+    share_visible = jnp.clip(ratio(beam_visible, potential_visible) * (1 - power((0.9 - q) / 0.70, 0.67)), 0, 1)
+    share_nir = jnp.clip(ratio(beam_nir, potential_nir) * (1 - power((0.9 - q) / 0.68, 0.67)), 0, 1)
     par = PAR_PER_JOULE * PAR_SHARE * shortwave_in
     near_infrared = (1 - PAR_SHARE) * shortwave_in
     par_beam = jnp.where(day, share_visible * par, 0.0)

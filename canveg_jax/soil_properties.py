@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from .arithmetic import inverse, ratio
 from .safe import power
 from .thermodynamics import clausius_clapeyron_slope, molar_air_density
 
@@ -15,14 +16,14 @@ def thermal_conductivity(water_content, air_temperature, pressure, p):
             `organic_conductivity` (in the weight), `organic_conductivity_sum` (in the sum; published: the mineral one).
     """
     fourth = water_content**4
-    wetness = fourth / (fourth + 0.15**4)
+    wetness = ratio(fourth, fourth + 0.15**4)
     vapour = 44100.0 * 2.42e-5 * wetness * molar_air_density(pressure, air_temperature)
-    air = 0.024 + vapour * clausius_clapeyron_slope(air_temperature) / (1000.0 * pressure)
+    air = 0.024 + ratio(vapour * clausius_clapeyron_slope(air_temperature), 1000.0 * pressure)
     fluid = air + wetness * (p.water_conductivity - air)
 
     def weight(conductivity):
-        ratio = conductivity / fluid - 1.0
-        return 2.0 / (3.0 * (1.0 + 0.2 * ratio)) + 1.0 / (3.0 * (1.0 + 0.6 * ratio))
+        excess = ratio(conductivity, fluid) - 1.0
+        return inverse(1.5 + 0.3 * excess) + inverse(3.0 + 1.8 * excess)
 
     mineral = (1.0 - p.porosity - p.organic_fraction) * weight(p.mineral_conductivity)
     pores = jnp.maximum(p.porosity - water_content, 0.0) * weight(air)
@@ -34,7 +35,7 @@ def thermal_conductivity(water_content, air_temperature, pressure, p):
         + water * p.water_conductivity
         + organic * p.organic_conductivity_sum
     )
-    return total / (mineral + pores + water + organic)
+    return ratio(total, mineral + pores + water + organic)
 
 
 def surface_vapour_resistance(water_content, p):

@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .arithmetic import inverse, logarithm, ratio
 from .constants import AIR_SPECIFIC_HEAT, GRAVITY, STEFAN_BOLTZMANN, VAPOUR_MASS_RATIO, VON_KARMAN
+from .safe import power
 from .thermodynamics import latent_heat_of_vaporisation, saturation_vapour_pressure
 
 STEPS = 14
@@ -45,23 +47,23 @@ def stability_factor(delta):
 
     Unstable `(1+delta)^-0.75 >= 0.1`; stable, `s = -delta`: `(1-s)^-2` to `s = 1/3`, then its tangent `6.75 s` to 5.
     """
-    unstable = jnp.maximum((1.0 + jnp.maximum(delta, 0.0)) ** -0.75, 0.1)
+    unstable = jnp.maximum(power(1.0 + jnp.maximum(delta, 0.0), -0.75), 0.1)
     s = jnp.maximum(-delta, 0.0)
-    curved = (1.0 - jnp.minimum(s, 1.0 / 3.0)) ** -2
+    curved = inverse(1.0 - jnp.minimum(s, 1.0 / 3.0)) ** 2
     stable = jnp.where(s < 1.0 / 3.0, curved, jnp.minimum(6.75 * s, 5.0))
     return jnp.where(delta > 0, unstable, stable)
 
 
 def surface_fluxes(temperature, x: SoilInputs) -> SoilSurface:
     """Fluxes of the surface at a given temperature (K)."""
-    aerodynamic = jnp.log(x.height / x.roughness) ** 2 / (VON_KARMAN**2 * x.wind)
-    delta = 5.0 * GRAVITY * x.height * (temperature - x.air_temperature) / (x.air_temperature * x.wind**2)
+    aerodynamic = ratio(logarithm(ratio(x.height, x.roughness)) ** 2, VON_KARMAN**2 * x.wind)
+    delta = ratio(5.0 * GRAVITY * x.height * (temperature - x.air_temperature), x.air_temperature * x.wind**2)
     resistance = jnp.clip(aerodynamic * stability_factor(delta), x.resistance_min, x.resistance_max)
-    latent = VAPOUR_MASS_RATIO * x.density * latent_heat_of_vaporisation(x.air_temperature) / (1000.0 * x.pressure)
+    latent = ratio(VAPOUR_MASS_RATIO / 1000.0 * x.density * latent_heat_of_vaporisation(x.air_temperature), x.pressure)
     return SoilSurface(
         temperature,
-        x.density * AIR_SPECIFIC_HEAT / resistance * (temperature - x.air_temperature),
-        latent / (resistance + x.vapour_resistance) * (saturation_vapour_pressure(temperature) - x.vapour_pressure),
+        ratio(x.density * AIR_SPECIFIC_HEAT, resistance) * (temperature - x.air_temperature),
+        ratio(latent, resistance + x.vapour_resistance) * (saturation_vapour_pressure(temperature) - x.vapour_pressure),
         x.conductance * (temperature - x.deep_temperature),
     )
 
@@ -97,4 +99,4 @@ def soil_surface_balance(guess, x: SoilInputs) -> SoilSurface:
     start = jnp.clip(jax.lax.stop_gradient(guess), low, high)
     t = jax.lax.stop_gradient(jax.lax.fori_loop(0, STEPS, step, (start, low, high))[0])
     f, slope = _excess(t, x)
-    return surface_fluxes(t - f / jax.lax.stop_gradient(slope), x)
+    return surface_fluxes(t - f * inverse(jax.lax.stop_gradient(slope)), x)

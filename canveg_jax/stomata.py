@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .arithmetic import inverse, ratio, root
 from .photosynthesis import Kinetics
 
 CUBIC_STEPS = 8
@@ -59,43 +60,43 @@ def gas_exchange(
     light = (rates.j, 4.0, 8.0 * rates.gamma)
     if smooth:
         start = jnp.minimum(_quadratic_start(rubisco, rates, supply), _quadratic_start(light, rates, supply))
-        root = _bracketed_newton(_smooth_capacity, (rubisco, light), start, rates, supply)
-        net = _implicit_step(_smooth_capacity, (rubisco, light), root, rates, supply)
+        near = _bracketed_newton(_smooth_capacity, (rubisco, light), start, rates, supply)
+        net = _implicit_step(_smooth_capacity, (rubisco, light), near, rates, supply)
     else:
         limited = (_implicit_step(_capacity, x, _cubic_root(x, rates, supply), rates, supply) for x in (rubisco, light))
         net = jnp.minimum(*limited)
-    cs = ca - net / boundary_conductance
-    conductance = intercept + slope * humidity * jnp.maximum(net, 0.0) / cs
-    return LeafGasExchange(net, conductance, cs - 1.6 * net / conductance, cs)
+    cs = ca - ratio(net, boundary_conductance)
+    conductance = intercept + ratio(slope * humidity * jnp.maximum(net, 0.0), cs)
+    return LeafGasExchange(net, conductance, cs - ratio(1.6 * net, conductance), cs)
 
 
 def _capacity(ci, limit):
     a, e, b = limit
-    return a / (e * ci + b)
+    return ratio(a, e * ci + b)
 
 
 def _smooth_capacity(ci, limits):
     x, y = (_capacity(ci, limit) for limit in limits)
-    root = jnp.sqrt((x - y) ** 2 + 4.0 * (1.0 - CURVATURE) * x * y + 1e-30)
-    return 2.0 * x * y / (x + y + root)
+    spread = root((x - y) ** 2 + 4.0 * (1.0 - CURVATURE) * x * y + 1e-30)
+    return ratio(2.0 * x * y, x + y + spread)
 
 
 def _residual(a, capacity: Callable, limits, rates: Kinetics, s: _Supply):
     """`f(A)` and its derivative with respect to `A`."""
 
     def f(a):
-        cs = s.ca - a / s.g
-        ci = jnp.maximum(cs - a / (s.intercept + s.kappa * jnp.maximum(a, 0.0) / cs), 0.0)
+        cs = s.ca - ratio(a, s.g)
+        ci = jnp.maximum(cs - ratio(a, s.intercept + ratio(s.kappa * jnp.maximum(a, 0.0), cs)), 0.0)
         return (ci - rates.gamma) * capacity(ci, limits) - rates.dark_respiration - a
 
     return jax.jvp(f, (a,), (jnp.ones_like(a),))
 
 
-def _implicit_step(capacity: Callable, limits, root, rates: Kinetics, supply: _Supply):
+def _implicit_step(capacity: Callable, limits, at, rates: Kinetics, supply: _Supply):
     """One Newton step on the leaf equations: polishes the value to rounding and carries the exact derivative."""
-    root = jax.lax.stop_gradient(root)
-    f, slope = _residual(root, capacity, limits, rates, supply)
-    return root - f / jax.lax.stop_gradient(slope)
+    at = jax.lax.stop_gradient(at)
+    f, slope = _residual(at, capacity, limits, rates, supply)
+    return at - f * inverse(jax.lax.stop_gradient(slope))
 
 
 def _bracket(at_ca, s: _Supply):
@@ -166,8 +167,8 @@ def _quadratic_start(limit, rates: Kinetics, s: _Supply):
         qa = e * cs * (s.kappa - 1.0) + b * s.kappa
         qb = (e * cs + b) * intercept + dark * qa - a * (cs * (s.kappa - 1.0) - gamma * s.kappa)
         qc = intercept * (dark * (e * cs + b) - a * (cs - gamma))
-        root = qb + jnp.sqrt(jnp.maximum(qb**2 - 4.0 * qa * qc, 1e-30))
-        return jnp.maximum(-2.0 * qc / jnp.where(root == 0, 1.0, root), 0.0)
+        sum_ = qb + jnp.sqrt(jnp.maximum(qb**2 - 4.0 * qa * qc, 1e-30))
+        return jnp.maximum(-2.0 * qc / jnp.where(sum_ == 0, 1.0, sum_), 0.0)
 
     first = jnp.minimum(with_surface(s.ca), 0.9 * s.ca * s.g)
     positive = with_surface(s.ca - first / s.g)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .arithmetic import inverse
+
 
 class Layers(NamedTuple):
     """What depends on `t`, `r` and the ground only: factored once, used for any sources.
@@ -33,7 +35,7 @@ def factor(transmit, reflect, ground_reflectance, n_layers: int) -> Layers:
     """Reflectances `A_j` and gains of a stack of `n_layers` equal layers over the ground."""
 
     def step(a, _):
-        gain = 1.0 / (1.0 - reflect * a)
+        gain = inverse(1.0 - reflect * a)
         above = reflect + gain * transmit**2 * a
         return above, (above, gain)
 
