@@ -17,6 +17,7 @@ from .parameters import Parameters as Parameters
 from .parameters import UnknownParameterError as UnknownParameterError
 from .site import SITES as SITES
 from .site import Site as Site
+from .stored_programs import keep_programs as keep_programs
 from .stress import STRESSES as STRESSES
 from .stress import soil_moisture_stress as soil_moisture_stress
 from .transforms import constrain as constrain

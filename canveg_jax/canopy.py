@@ -202,6 +202,9 @@ class _Static:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Static) and self._key == other._key
 
+    def __repr__(self) -> str:
+        return f"_Static{self._key}"
+
 
 def report(diagnostics: Diagnostics, options: SolverOptions) -> None:
     """Warn if some half-hours did not converge."""

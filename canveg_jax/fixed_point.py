@@ -6,6 +6,7 @@ whole state, accelerated the same way, and pull `v` and `g` back through `F` and
 pass is spent, enter the adjoint passes by their tangent. Memory does not grow with the number of passes.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ from .half_hour import (
 )
 from .leaf_exchange import LeafExchange, linearised, tangent_response
 from .parameters import Parameters
+from .stored_programs import stored
 
 
 class SolverOptions(NamedTuple):
@@ -254,6 +256,15 @@ def solve_canopy(static, x: tuple[Forcing, Any], p: Parameters, site: SiteArrays
     Returns:
         `Point`; its fluxes and profiles are differentiable.
     """
+    return stored(_solved_in_parts, static, _POINT)(x, p, site)
+
+
+_POINT = jax.tree.structure(
+    Point(Fluxes(*dataclasses.fields(Fluxes)), Profiles(*Profiles._fields), anderson.FixedPoint(0, None, 0, 0, 0))
+)
+
+
+def _solved_in_parts(static, x, p, site) -> Point:
     axes = static[1]
 
     def solved(inputs: _Batch, *_) -> Point:
@@ -280,6 +291,12 @@ def _forward(static, x, p, site):
 
 
 def _backward(static, saved, cotangent: Point):
+    u, inputs = saved
+    pull_back = stored(_pulled_back_in_parts, static, jax.tree.structure(tuple(inputs)))
+    return pull_back(u, *inputs, cotangent.fluxes, cotangent.profiles)
+
+
+def _pulled_back_in_parts(static, u, x, p, site, *direct):
     """Cotangents of forcing and stress, parameters and site, a part of the batch after the other."""
     axes = static[1]
 
@@ -294,8 +311,7 @@ def _backward(static, saved, cotangent: Point):
         parts = _in_turn(one_part, axes, size, inputs, u, direct)
         return _per_row(axes, partial(_joined, _rows(inputs)), parts, otherwise=lambda y: y.sum(axis=0))
 
-    u, inputs = saved
-    return tuple(_for_platform(static, BACKWARD_LAYERS, all_parts, inputs, u, (cotangent.fluxes, cotangent.profiles)))
+    return tuple(_for_platform(static, BACKWARD_LAYERS, all_parts, _Batch(x, p, site), u, direct))
 
 
 def _pullback(static, batch: _Batch, u, direct) -> _Batch:

@@ -73,15 +73,17 @@ def use_threads() -> None:
 
 
 def prepare_jax() -> None:
-    """Double precision, and compiled programs kept on disk between runs (unless the user's settings say otherwise)."""
+    """Double precision; traced and compiled programs kept on disk between runs (unless the user's settings say otherwise)."""
     import jax
 
+    from canveg_jax import keep_programs
     from canveg_jax.dispersion import cache_folder
 
     jax.config.update("jax_enable_x64", True)
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder().parent / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+        keep_programs(cache_folder().parent / "programs")
 
 
 def _parser() -> argparse.ArgumentParser:
