@@ -21,7 +21,7 @@ import torch
 from torch.autograd import forward_ad
 
 from ._config import JaxConfig, current_config, with_config
-from ._convert import result_to_torch, to_jax
+from ._convert import results_to_torch, to_jax
 from ._device import only_cpu, run_on
 from ._errors import explained
 from ._kernel import Kernel, Mask, OutputSpec, Tagged
@@ -45,7 +45,7 @@ def run(call: Call, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
     if torch.is_grad_enabled():
         for tensor, differentiable in zip(tensors, call.kernel.differentiable, strict=True):
             if differentiable and tensor.requires_grad:
-                return JaxFunction.apply(call, *tensors)
+                return _connect(call, *map(_unwrap_if_dead, tensors))
     return _evaluate(call, tensors)
 
 
@@ -99,18 +99,13 @@ def run_backward(
     arrays += [to_jax(c) for c in cotangents]
     arrays += [extras[i] for i in residuals.extras]
     result = execute(residuals.name, residuals.backward(present), arrays, (*tensors, *cotangents))
-    return [result_to_torch(x) for x in result]
+    return results_to_torch(result)
 
 
 def _evaluate(call: Call, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     result = run_kernel(call.kernel, call.kernel.primal, tensors, call.extras)
     call.spec = result.tag
-    return [result_to_torch(x) for x in result.leaves]
-
-
-def _to_device_of(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
-    """Gradient on the device of its tensor: a 0-d CPU tensor may accompany CUDA tensors."""
-    return gradient if gradient.device == tensor.device else gradient.to(tensor.device)
+    return results_to_torch(result.leaves)
 
 
 class JaxFunction(torch.autograd.Function):
@@ -123,33 +118,50 @@ class JaxFunction(torch.autograd.Function):
         extras = [x.copy() if isinstance(x, np.ndarray) else x for x in call.extras]
         result = run_kernel(call.kernel, plan.forward, tensors, extras)
         spec, residuals = result.tag
-        leaves = [result_to_torch(x) for x in result.leaves]
+        leaves = results_to_torch(result.leaves)
         n = len(spec.differentiable)
-        outputs = tuple(leaves[:n])
         call.spec = spec
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, *leaves[n:])
         ctx.state = _State(call, extras, plan.wanted, residuals, [ref(x) for x in result.leaves[n:]], current_config())
         if False in spec.differentiable:
-            ctx.mark_non_differentiable(*[x for x, d in zip(outputs, spec.differentiable, strict=True) if not d])
-        return outputs
+            ctx.mark_non_differentiable(*_select(leaves[:n], [not d for d in spec.differentiable]))
+        return tuple(leaves[:n])
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors
-        state: _State = ctx.state
-        n, differentiable = len(state.wanted), state.call.spec.differentiable
+        call, extras, wanted, residuals, arrays, config = ctx.state
+        n = len(wanted)
         if torch.is_grad_enabled() or forward_ad._current_level >= 0:
-            return None, *_pull_back(state.call, state.extras, state.config, saved[:n], state.wanted, gradients)
-        cotangents = [g for g, d in zip(gradients, differentiable, strict=True) if d]
+            return None, *_pull_back(call, extras, config, saved[:n], wanted, gradients)
+        cotangents = _select(gradients, call.spec.differentiable)
         present = tuple([g is not None for g in cotangents])
         if True not in present:
             return (None,) * (n + 1)
-        given = [g for g in cotangents if g is not None]
-        kept = [_array_or(t, r()) for t, r in zip(saved[n:], state.kept, strict=True)]
-        with with_config(state.config):
-            result = iter(run_backward(state.residuals, present, saved[:n], state.extras, kept, given))
-        return None, *[_to_device_of(next(result), t) if w else None for t, w in zip(saved, state.wanted, strict=False)]
+        kept = [_array_or(t, r()) for t, r in zip(saved[n:], arrays, strict=True)]
+        with with_config(config):
+            result = run_backward(residuals, present, saved[:n], extras, kept, _select(cotangents, present))
+        return None, *_for_tensors(result, saved, wanted)
+
+
+_unwrap_if_dead = torch._C._functorch.unwrap_if_dead
+_connect = super(torch.autograd.Function, JaxFunction).apply
+"""`JaxFunction.apply` without its search for `torch.func` transformations, which `run` has done."""
+
+
+def _select(items: Sequence, chosen: Mask) -> Sequence:
+    return [x for x, c in zip(items, chosen, strict=True) if c] if False in chosen else items
+
+
+def _for_tensors(gradients: Sequence, tensors: Sequence, wanted: Mask) -> list[torch.Tensor | None]:
+    """Gradients of the wanted tensors, on their devices (a 0-d CPU tensor may accompany CUDA tensors), None for the
+    others."""
+    supply = iter(gradients)
+    full = [next(supply) if w else None for w in wanted]
+    if only_cpu():
+        return full
+    return [g if g is None or g.device == t.device else g.to(t.device) for g, t in zip(full, tensors, strict=False)]
 
 
 class _State(NamedTuple):
@@ -221,11 +233,11 @@ def _pull_back(
     gradients: Sequence[torch.Tensor | None],
 ) -> list[torch.Tensor | None]:
     """Gradients as a function of inputs and cotangents that is itself differentiable."""
-    cotangents = [g for g, d in zip(gradients, call.spec.differentiable, strict=True) if d]
+    cotangents = _select(gradients, call.spec.differentiable)
     present = tuple([g is not None for g in cotangents])
     if True not in present or True not in needed:
         return [None] * len(tensors)
     of_gradients = Call(call.kernel.vjp(needed, present), extras)
     with with_config(config):
-        result = iter(run(of_gradients, (*tensors, *[g for g in cotangents if g is not None])))
-    return [_to_device_of(next(result), t) if n else None for t, n in zip(tensors, needed, strict=True)]
+        result = run(of_gradients, (*tensors, *_select(cotangents, present)))
+    return _for_tensors(result, tensors, needed)

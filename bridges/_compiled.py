@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ._autograd import run_backward, run_kernel
 from ._config import current_config, with_config
-from ._convert import require_width, result_to_torch
+from ._convert import require_width, results_to_torch
 from ._errors import BridgeError
 from ._kernel import Kernel, OutputSpec
 from ._pytree import SCALARS
@@ -129,7 +129,7 @@ def _primal(handle: int, tensors: list[Tensor]) -> list[Tensor]:
     with with_config(entry.config):
         result = run_kernel(entry.kernel, entry.forward, tensors, entry.extras)
         entry.check(result.leaves, tensors)
-        return [result_to_torch(x) for x in result.leaves]
+        return results_to_torch(result.leaves)
 
 
 @torch.library.custom_op("bridges::forward", mutates_args=())
@@ -139,7 +139,7 @@ def _forward(handle: int, tensors: list[Tensor]) -> list[Tensor]:
         result = run_kernel(entry.kernel, entry.forward, tensors, entry.extras)
         entry.check(result.leaves, tensors)
         entry.residuals[_signature(tensors)] = result.tag.residuals
-        return [result_to_torch(x) for x in result.leaves]
+        return results_to_torch(result.leaves)
 
 
 @torch.library.custom_op("bridges::backward", mutates_args=())

@@ -24,21 +24,14 @@ class OutputSpec(NamedTuple):
     texts: tuple[tuple[int, str], ...] = ()
 
 
-@jax.tree_util.register_pytree_node_class
-class Tagged:
+class Tagged(NamedTuple):
     """Arrays with a description that belongs to the trace which made them."""
 
-    __slots__ = ("leaves", "tag")
+    leaves: Sequence
+    tag: Any
 
-    def __init__(self, leaves: Sequence, tag: Any):
-        self.leaves, self.tag = leaves, tag
 
-    def tree_flatten(self):
-        return self.leaves, self.tag
-
-    @classmethod
-    def tree_unflatten(cls, tag: Any, leaves: Any):
-        return cls(leaves, tag)
+jax.tree_util.register_pytree_node(Tagged, lambda x: (x.leaves, x.tag), lambda tag, leaves: Tagged(leaves, tag))
 
 
 class Plan(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from ._autograd import Call, run
-from ._convert import check_array, is_symbolic
+from ._convert import check_array, is_plain, is_symbolic
 from ._errors import ConversionError
 from ._kernel import Kernel, OutputSpec, Tagged
 from ._process import check_process
@@ -23,10 +24,28 @@ from ._rows import Rows
 _TENSOR = "tensor"
 _EXTRA = "extra"
 _HALF = {torch.bfloat16, torch.float16}
+_flatten = jax.tree_util.default_registry.flatten
+_any_autocast = torch._C._is_any_autocast_enabled
+
+
+class Layout(NamedTuple):
+    """What the structure of a call and the types of its leaves decide."""
+
+    kernel: Kernel
+    is_tensor: tuple[bool, ...]
+    """For each array among the leaves; the others are numbers and arrays of other libraries, the extras."""
+    only_tensors: bool
+    """Every leaf is a tensor."""
+    carries_rows: tuple[bool, ...] | None
+    """For each tensor; None unless vectorized by name."""
+    plain: bool
+    """No tensor is of a subclass that could stand for others."""
+    by_type: bool
+    """No leaf is compiled in, so the layout holds for every call with the same structure and types."""
 
 
 class Arguments(NamedTuple):
-    """The leaves of a call: its kernel, the tensors, and the numbers and arrays of other libraries."""
+    """The leaves of a call: its kernel, the tensors and the extras."""
 
     kernel: Kernel
     tensors: list[torch.Tensor]
@@ -60,42 +79,66 @@ class Operation:
         self._rows_of = rows
         self._rows = Rows(self.name) if vectorized is True or rows else None
         self._kernels: dict[tuple, tuple[Kernel, tuple[bool, ...] | None]] = {}
+        self._layouts: dict[tuple, Layout] = {}
+        self._flat_layouts: dict[tuple, Layout] = {}
+        """Of calls with nothing but arrays, by position, which need no flattening."""
 
     def __call__(self, args: tuple, kwargs: dict) -> Any:
-        (kernel, tensors, extras), carries_rows = self.arguments(args, kwargs)
-        for tensor in tensors:
-            if type(tensor) is not torch.Tensor and is_symbolic(tensor):
-                from ._compiled import call_symbolic
+        (kernel, tensors, extras), layout = self.arguments(args, kwargs)
+        if not layout.plain and any(map(is_symbolic, tensors)):
+            from ._compiled import call_symbolic
 
-                return self.result(*call_symbolic(kernel, tensors, extras))
+            return self.result(*call_symbolic(kernel, tensors, extras))
         call = Call(kernel, extras)
         if self._rows is None:
             outputs = run(call, tensors)
         else:
-            tensors, n_rows = self._rows.pad(tensors, carries_rows)
+            tensors, n_rows = self._rows.pad(tensors, layout.carries_rows)
             outputs = self._rows.cut(run(call, tensors), n_rows, self._rows.size(n_rows))
         return self.result(call.spec, outputs)
 
-    def arguments(self, args: tuple, kwargs: dict) -> tuple[Arguments, tuple[bool, ...] | None]:
-        """Take a call apart.
-
-        Returns:
-            Its arguments, and which tensors carry rows (None unless vectorized by name).
-        """
+    def arguments(self, args: tuple, kwargs: dict) -> tuple[Arguments, Layout]:
+        """Take a call apart."""
         check_process()
         if self._static:
             args, kwargs = self._mark_static(args, kwargs)
+        layout, leaves = self._find_layout(args, kwargs)
+        if layout.only_tensors:
+            tensors, extras = leaves, []
+        else:
+            tensors = [leaf for leaf, t in zip(leaves, layout.is_tensor, strict=True) if t]
+            extras = [leaf for leaf, t in zip(leaves, layout.is_tensor, strict=True) if not t]
+            for extra in extras:
+                check_array(extra)
+        if _any_autocast():
+            tensors = _without_half_precision(tensors)
+        return Arguments(layout.kernel, tensors, extras), layout
+
+    def _find_layout(self, args: tuple, kwargs: dict) -> tuple[Layout, list]:
+        """The layout of a call and its arrays."""
+        layout = None if kwargs else self._flat_layouts.get(tuple(map(type, args)))
+        if layout is not None:
+            return layout, list(args)
+        leaves, tree = _flatten((args, kwargs))
+        key = (tree, *map(type, leaves))
+        layout = self._layouts.get(key)
+        if layout is not None:
+            return layout, leaves
+        layout, leaves = self._layout(args, kwargs)
+        if layout.by_type:
+            self._layouts[key] = layout
+            if not kwargs and len(leaves) == len(args) and all(map(operator.is_, leaves, args)):
+                self._flat_layouts[tuple(map(type, args))] = layout
+        return layout, leaves
+
+    def _layout(self, args: tuple, kwargs: dict) -> tuple[Layout, list]:
+        """The layout of a call whose structure, types or compiled-in values are new, and its arrays."""
         leaves, spec = flatten((args, kwargs))
-        tensors: list[torch.Tensor] = []
-        extras: list = []
         kinds: list = []
         for i, leaf in enumerate(leaves):
             if isinstance(leaf, torch.Tensor):
-                tensors.append(leaf)
                 kinds.append(_TENSOR)
             elif is_array(leaf):
-                check_array(leaf)
-                extras.append(leaf)
                 kinds.append(_EXTRA)
             elif isinstance(leaf, str):
                 kinds.append((str, leaf))
@@ -105,7 +148,11 @@ class Operation:
         found = self._kernels.get(key)
         if found is None:
             found = self._kernels.setdefault(key, self._build(spec, leaves, kinds))
-        return Arguments(found[0], _without_half_precision(tensors), extras), found[1]
+        arrays = [leaf for leaf, k in zip(leaves, kinds, strict=True) if k is _TENSOR or k is _EXTRA]
+        is_tensor = tuple(isinstance(leaf, torch.Tensor) for leaf in arrays)
+        plain = all(is_plain(leaf) for leaf, t in zip(arrays, is_tensor, strict=True) if t)
+        by_type = len(arrays) == len(leaves) and not spec.wrapped
+        return Layout(found[0], is_tensor, all(is_tensor), found[1], plain, by_type), arrays
 
     def result(self, spec: OutputSpec, outputs: Sequence[torch.Tensor]) -> Any:
         """The result of the function from the kernel's outputs."""

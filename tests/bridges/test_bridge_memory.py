@@ -74,8 +74,11 @@ def test_export_keeps_the_memory_alive_and_gives_it_back():
     assert bool((view == 3.0).all())
 
 
-def test_memory_is_freed_with_the_tensor_not_by_the_garbage_collector():
-    array = jax.jit(lambda: jnp.ones(1000))()
+@pytest.mark.parametrize("size", [100, 1 << 17])
+def test_memory_is_freed_with_the_tensor_not_by_the_garbage_collector(size):
+    """A large result at once, a small one at the next call of JAX at the latest."""
+    make = jax.jit(lambda k: jnp.full(size, k))
+    array = make(1.0)
     alive = weakref.ref(array)
     gc.disable()
     try:
@@ -85,6 +88,8 @@ def test_memory_is_freed_with_the_tensor_not_by_the_garbage_collector():
         del tensor
         assert alive() is not None
         del view
+        if size < 1000:
+            make(2.0)
         assert alive() is None
     finally:
         gc.enable()
