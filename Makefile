@@ -19,7 +19,7 @@ demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -28,7 +28,10 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/bench_canopy.py
+	$(BIN)/python -m benchmarks.bench_bridge --out benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.bench_start --out benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.bench_epoch --out benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.bench_canopy --out benchmarks/RESULTS.md
 
 clean:
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -3,14 +3,13 @@
 The naive bridge calls jax.vjp each time. Every variant is timed in turn, many rounds over, and the least time of each
 counts, so that a busy machine disturbs all alike. The direct calls wait for their results, as a bridged call does.
 
-    python benchmarks/bench_bridge.py
+    python -m benchmarks.bench_bridge
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
 import time
 from collections.abc import Callable
 
@@ -18,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import torch
 
+from benchmarks.reporting import add_out, heading, markdown, publish
 from bridges import copies, jax2torch
 
 
@@ -142,36 +142,48 @@ def resident() -> int:
         return int(f.read().split()[1]) * 4096
 
 
+def comparison(times: dict[str, float]) -> list[list[str]]:
+    """What stands above the direct calls, and what the naive bridge takes; one line a kind of call."""
+    lines = []
+    for kind in ("forward", "forward + backward"):
+        ours, direct, naive = (times[f"{who} {kind}"] for who in ("bridged", "direct", "naive"))
+        lines.append(
+            [kind, f"{direct:.0f}", f"{ours:.0f}", f"{ours - direct:+.0f}", f"{naive:.0f}", f"{naive / ours:.1f}"]
+        )
+    return lines
+
+
 def main() -> None:
-    """Print a table; with --json also write it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--calls", type=int, default=20_000, help="of the steady-state test")
-    parser.add_argument("--json", help="file to write the numbers to")
+    add_out(parser)
     options = parser.parse_args()
     cases = {
         "tiny": (small, [16, 16, 16], options.rounds, 5),
         "1 MB": (through, [1 << 18], options.rounds, 2),
         "100 MB": (through, [25 << 20], max(options.rounds // 30, 5), 1),
     }
-    results: dict[str, dict[str, float]] = {}
+    heads = ("function", "kind", "direct JAX", "bridged", "over direct", "naive", "naive / bridged")
+    lines, notes = [], []
     for case, (fn, sizes, rounds, repeats) in cases.items():
         copies.clear()
-        times = results[case] = least_times(variants(fn, sizes, options.device), rounds, repeats)
-        print(f"\n{case}: least time of a call, us")
-        for name, t in times.items():
-            print(f"  {name:45s} {t:12.1f}")
-        for kind in ("forward", "forward + backward"):
-            ours, direct, naive = (times[f"{who} {kind}"] for who in ("bridged", "direct", "naive"))
-            over = f"{ours - direct:.1f} us over direct (x{ours / direct:.2f})"
-            print(f"  {kind}: {over}; naive takes x{naive / ours:.1f} as long")
-        print(f"  copies counted: {dict(copies) or 'none'}")
-    results["steady state"] = steady_state(options.calls)
-    print("\nsteady state:", results["steady state"])
-    if options.json:
-        with open(options.json, "w") as f:
-            json.dump(results, f, indent=1)
+        times = least_times(variants(fn, sizes, options.device), rounds, repeats)
+        lines += [[case, *line] for line in comparison(times)]
+        empty = times["empty autograd.Function, forward + backward"]
+        notes.append(
+            f"{case}: without gradients {times['bridged forward, no_grad']:.0f}, an empty autograd.Function forward + backward "
+            f"{empty:.0f}; copies counted: {dict(copies) or 'none'}."
+        )
+        print(case, times, flush=True)
+    steady = steady_state(options.calls)
+    notes.append(
+        f"{steady['calls']} calls forward + backward with varying data: {steady['new_traces']} new traces, resident memory "
+        f"{steady['resident_growth_MB']:+.1f} MB."
+    )
+    legend = "Least time of interleaved calls, microseconds.\n"
+    publish("\n".join([heading("Bridge") + legend, markdown(heads, lines), "", *notes]), options.out)
 
 
 if __name__ == "__main__":

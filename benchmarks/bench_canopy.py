@@ -1,27 +1,22 @@
 """What a half-hour costs: forward and derivative of the canopy, the bridge and training steps on top, compile time.
 
-`make bench` (or `python benchmarks/bench_canopy.py --out benchmarks/RESULTS.md`) measures everything on synthetic weather
-in one run and writes a table with machine, date and commit. Ratios within a run can be trusted, absolute times of
-different runs cannot.
+`python -m benchmarks.bench_canopy` measures everything on synthetic weather in one run and prints a table with machine,
+date and commit; `--out FILE.md` appends it to a file. Ratios within a run can be trusted, absolute times of different runs
+cannot.
 
 Every row is the fastest of several repetitions. `passes` is the number of passes of the slowest half-hour of the batch, then
 the mean. `compile` is tracing and compilation of that program, nothing cached. `kflop`, `transcendentals` and `kB` are
 XLA's own count for ONE pass of one half-hour, each kernel's reads and writes counted although caches serve most of them;
-`flop/s` and `B/s` are these, times the mean passes (and one for the outputs), per second, over the measured peak of a
-matrix product and of a copy. The derivative has no such count: its loops are of several kinds.
+`flop/s` and `B/s` are these, times the mean passes, per second, over the measured peak of a matrix product and of a copy.
+The derivative has no such count: its loops are of several kinds.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import logging
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +26,7 @@ import numpy as np
 import torch
 
 import canveg_jax as cv
+from benchmarks.reporting import add_out, heading, markdown, publish
 from bridges import TorchCanopy
 from canveg_jax import half_hour
 from canveg_jax.io.synthetic import SYNTHETIC_SITES, synthetic_weather
@@ -147,7 +143,7 @@ def bench_jax(case: Case, peak: dict[str, float]) -> list[dict]:
         more: dict[str, float] = {"memory": compiled.memory_analysis().temp_size_in_bytes / case.batch}
         if what == "forward":
             more |= (cost := one_pass_cost(case))
-            per_second = (passes.mean() + 1) * case.batch / timing.fastest
+            per_second = passes.mean() * case.batch / timing.fastest
             more["flop/s"] = cost["kflop"] * per_second / (peak["flops"] * 1e9)
             more["B/s"] = cost["kB"] * per_second / (peak["bandwidth"] * 1e9)
         residual = float(diagnostics.residual.max())
@@ -278,24 +274,17 @@ def table(rows: list[dict]) -> str:
     """The rows as a Markdown table."""
     heads = ("what", "layers", "dtype", "batch", "us / half-hour", "half-hours / s", "compile s", "passes", "residual W m-2",
              "temp kB / half-hour", "kflop", "transcendentals", "kB", "flop/s", "B/s")  # fmt: skip
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     formats = {"memory": (1e3, ".1f"), "kflop": (1e3, ".0f"), "transcendentals": (1, ".0f"), "kB": (1e3, ".0f"),
                "flop/s": (1, ".2f"), "B/s": (1, ".2f")}  # fmt: skip
-    for r in rows:
-        cells = [
+    lines = [
+        [
             r["what"], r["layers"], r["dtype"], r["batch"], f"{r['us / half-hour']:.1f}", f"{r['half-hours / s']:.0f}",
             f"{r['compile s']:.1f}", r["passes"], "" if np.isnan(r["residual"]) else f"{r['residual']:.1e}",
             *(format(r[k] / unit, f) if k in r else "" for k, (unit, f) in formats.items()),
-        ]  # fmt: skip
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
-
-
-def commit() -> str:
-    """Abbreviated commit of the checkout, or `unknown`."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "unknown"
+        ]
+        for r in rows
+    ]  # fmt: skip
+    return markdown(heads, lines)
 
 
 def main() -> None:
@@ -304,7 +293,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", default=["float64", "float32"], choices=["float64", "float32"])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 1024, 32_768])
     parser.add_argument("--training", type=int, default=1024, help="batch size of the training steps; 0: none")
-    parser.add_argument("--out", type=Path, help="append the table to this Markdown file")
+    add_out(parser)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -326,18 +315,8 @@ def main() -> None:
             add(bench_training(case))
         if len(options.dtypes) == 2:
             notes.append(bench_precision(Case("", layers, "", 0), {"LE": 0.05, "NEE": 0.005}))
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    head = (
-        f"\n## Canopy, {datetime.date.today()}, commit {commit()}\n\n"
-        f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, {platform.machine()}, load {load:.1f}; "
-        f"jax {jax.__version__}, torch {torch.__version__}, Python {platform.python_version()}. Copy bandwidth "
-        f"{peak['bandwidth']:.1f} GB/s, matrix product {peak['flops']:.0f} GFLOP/s (float64).\n"
-    )
-    text = "\n".join([head, table(rows), "", *notes])
-    print(text)
-    if options.out:
-        with options.out.open("a") as stream:
-            stream.write(text)
+    speed = f"Copy bandwidth {peak['bandwidth']:.1f} GB/s, matrix product {peak['flops']:.0f} GFLOP/s (float64).\n"
+    publish("\n".join([heading("Canopy") + speed, table(rows), "", *notes]), options.out)
 
 
 if __name__ == "__main__":

@@ -62,8 +62,10 @@ class TorchCanopy(torch.nn.Module):
         self.raw = torch.nn.ParameterDict(
             {name: torch.nn.Parameter(torch.tensor(np.broadcast_to(z, sites).copy())) for name, z in start.items()}
         )
-        self._solve = jax2torch(self._canopy_fluxes, nondiff_argnames=("site",), name="canopy")
-        self._constrain = jax2torch(lambda raw: cv.constrain(raw, self.canopy.parameters.values), name="constrain")
+        # Arguments of the compiled program, not constants in it: canopies of other sites share the program.
+        for name, value in vars(canopy.site_arrays).items():
+            self.register_buffer(f"site_{name}", torch.tensor(value), persistent=False)
+        self._bridge()
 
     def forward(
         self, forcing: Mapping[str, torch.Tensor], stress: torch.Tensor | None = None
@@ -98,23 +100,26 @@ class TorchCanopy(torch.nn.Module):
             forcing = {name: column[rows] for name, column in forcing.items()}
             site = None if site is None else site[rows]
             stress = None if stress is None else stress[rows]
-        dtype = forcing["air_temperature"].dtype
+        like = forcing["air_temperature"]
+        dtype = like.dtype
         raw = {name: z.to(dtype) for name, z in self.raw.items()}
         stress = None if stress is None else stress.to(dtype)
-        out = self._solve(raw, forcing, stress, None if site is None else site.int())
+        site_arrays = {name: getattr(self, f"site_{name}").to(like) for name in vars(self.canopy.site_arrays)}
+        out = self._solve(raw, forcing, stress, None if site is None else site.int(), site_arrays)
         return {name: value[:n_rows] for name, value in out.items()}
 
     def parameter_values(self) -> dict[str, torch.Tensor]:
         """Physical values of the tunable parameters, differentiable."""
         return self._constrain(dict(self.raw.items())) if self.tunable else {}
 
-    def _canopy_fluxes(self, raw, forcing, stress, site):
+    def _canopy_fluxes(self, raw, forcing, stress, site, site_arrays):
         values = cv.constrain(raw, self.canopy.parameters.values)
         if self.per_site and site is not None:
             values = {name: value[site] for name, value in values.items()}
         elif self.per_site:
             values = {name: value[0] for name, value in values.items()}
-        solution = self.canopy.compute(values, cv.Forcing(site=site, **forcing), stress)
+        site_arrays = type(self.canopy.site_arrays)(**site_arrays)
+        solution = self.canopy.compute(values, cv.Forcing(site=site, **forcing), stress, site_arrays=site_arrays)
         fluxes = {name: jnp.asarray(value) for name, value in vars(solution.fluxes).items()}
         return {**fluxes, **solution.diagnostics._asdict()}
 
@@ -123,7 +128,11 @@ class TorchCanopy(torch.nn.Module):
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        self._solve = jax2torch(self._canopy_fluxes, nondiff_argnames=("site",), name="canopy")
+        self._bridge()
+
+    def _bridge(self) -> None:
+        """The compiled functions, which are no part of the module's state."""
+        self._solve = jax2torch(self._canopy_fluxes, nondiff_argnames=("site", "site_arrays"), name="canopy")
         self._constrain = jax2torch(lambda raw: cv.constrain(raw, self.canopy.parameters.values), name="constrain")
 
 

@@ -92,14 +92,14 @@ class Canopy:
         self.site_arrays: SiteArrays = (
             arrays[0] if len(arrays) == 1 else jax.tree.map(lambda *leaves: np.stack(leaves), *arrays)
         )
-        self._jitted = jax.jit(self.compute)
+        self._stress_program = jax.jit(self._own_stress)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_jitted"}
+        return {name: value for name, value in self.__dict__.items() if name != "_stress_program"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._jitted = jax.jit(self.compute)
+        self._stress_program = jax.jit(self._own_stress)
 
     @property
     def site(self) -> Site:
@@ -113,6 +113,8 @@ class Canopy:
     def solve(self, forcing: Forcing, stress: Any = None) -> Solution:
         """Fluxes, profiles and solver diagnostics as NumPy arrays, computed in chunks of `CHUNK` half-hours.
 
+        Canopies that differ in site constants, parameter values and stress only share one compiled program.
+
         Args:
             forcing: any number of half-hours.
             stress: factor in (0, 1] on the Ball-Berry humidity term, `[time]` or `[time, layer]`; overrides the canopy's.
@@ -121,8 +123,10 @@ class Canopy:
             NotConvergedWarning: how many half-hours did not converge, and which first.
         """
         forcing, stress = jax.tree.map(np.asarray, (forcing, stress))
-        n_rows = forcing.air_temperature.shape[0]
-        parameters = self.parameters
+        n_rows, dtype = forcing.air_temperature.shape[0], forcing.air_temperature.dtype
+        parameters, site = jax.tree.map(lambda x: np.asarray(x, dtype), (self.parameters, self.site_arrays))
+        if stress is not None:
+            stress = _checked_stress(stress.astype(dtype), n_rows, self.scheme)
         pieces = []
         for first in range(0, n_rows, CHUNK):
             rows = np.arange(first, min(first + CHUNK, n_rows))
@@ -131,7 +135,9 @@ class Canopy:
             def take(x, padded=padded):
                 return x[padded] if np.ndim(x) and x.shape[0] == n_rows else x
 
-            chunk = self._jitted(jax.tree.map(take, parameters), *jax.tree.map(take, (forcing, stress)))
+            p, f, factor = jax.tree.map(take, (parameters, forcing, stress))
+            factor = np.asarray(self._stress_program(p, f)) if factor is None else factor
+            chunk = _solved(self.scheme, self.options, len(self.sites) > 1, site, p, f, factor)
             pieces.append(jax.tree.map(lambda x, kept=len(rows): np.asarray(x[:kept]), chunk))
         solution = jax.tree.map(lambda *x: np.concatenate(x), *pieces) if len(pieces) > 1 else pieces[0]
         report(solution.diagnostics, self.options)
@@ -142,6 +148,8 @@ class Canopy:
         parameters: Parameters | Mapping[str, Any],
         forcing: Forcing | Mapping[str, Any],
         stress: Any = None,
+        *,
+        site_arrays: SiteArrays | None = None,
     ) -> Solution:
         """The canopy as a pure function: jit it, differentiate it, put it in your own JAX program. Never warns.
 
@@ -149,6 +157,8 @@ class Canopy:
             parameters: `Parameters`, or a mapping of those that differ from the canopy's own.
             forcing: `Forcing`, or a mapping of its columns `[time]`.
             stress: as in `solve`.
+            site_arrays: site constants to use instead of the canopy's own (`Canopy.site_arrays`). As an argument of your
+                program they are no constants in it, so that another site does not compile again.
         """
         if not isinstance(parameters, Parameters):
             parameters = self.parameters.replace(parameters)
@@ -156,37 +166,57 @@ class Canopy:
             forcing = Forcing(**forcing)
         dtype = forcing.air_temperature.dtype
         parameters = jax.tree.map(lambda x: jnp.asarray(x, dtype), parameters)
-        site = jax.tree.map(lambda x: jnp.asarray(x, dtype), self.site_arrays)
-        if len(self.sites) > 1:
-            site = jax.tree.map(lambda x: x[forcing.site], site)
-        axes = Axes(
-            jax.tree.map(lambda x: 0 if x.ndim else None, parameters),
-            jax.tree.map(lambda _: 0 if len(self.sites) > 1 else None, site),
-        )
-        factor = self._stress_factor(parameters, forcing, stress, axes, dtype)
-        static = (self.scheme, _Static(axes), self.options)
-        columns = jax.tree.map(lambda y: y if jnp.issubdtype(y.dtype, jnp.floating) else y.astype(dtype), forcing)
-        columns = eqx.tree_at(lambda f: f.site, columns, None)
-        fluxes, profiles, point = solve_canopy(static, (columns, factor), parameters, site)
-        physical = jnp.all(jnp.isfinite(profiles.air_temperature), axis=1) & jnp.all(
-            profiles.vapour_pressure > 0, axis=1
-        )
-        diagnostics = Diagnostics(point.passes, point.residual, point.converged & physical)
-        return Solution(fluxes, profiles, jax.lax.stop_gradient(diagnostics))
+        if stress is None:
+            stress = self._own_stress(parameters, forcing)
+        stress = _checked_stress(jnp.asarray(stress, dtype), forcing.air_temperature.shape[0], self.scheme)
+        site = self.site_arrays if site_arrays is None else site_arrays
+        return _solution(self.scheme, self.options, len(self.sites) > 1, site, parameters, forcing, stress)
 
-    def _stress_factor(self, parameters, forcing, stress, axes, dtype):
-        n_rows = forcing.air_temperature.shape[0]
-        if stress is not None:
-            stress = jnp.asarray(stress, dtype)
-            if stress.ndim not in (1, 2) or stress.shape[0] != n_rows:
-                raise ValueError(
-                    f"stress must have shape [time] = [{n_rows}] or [time, layer] = [{n_rows}, {self.scheme.n_layers}]; "
-                    f"got {list(stress.shape)}."
-                )
-            return stress
+    def _own_stress(self, parameters: Parameters, forcing: Forcing):
+        """Factor of the canopy's stress function, `[time]` or `[time, layer]`."""
         if self.stress is None:
-            return jnp.ones((n_rows,), dtype)
-        return jax.vmap(self.stress, in_axes=(0, axes.parameters))(forcing, parameters)
+            return jnp.ones_like(forcing.air_temperature)
+        axes = jax.tree.map(lambda x: 0 if jnp.ndim(x) else None, parameters)
+        return jnp.asarray(jax.vmap(self.stress, in_axes=(0, axes))(forcing, parameters), forcing.air_temperature.dtype)
+
+
+def _checked_stress(stress, n_rows: int, scheme: Scheme):
+    if stress.ndim not in (1, 2) or stress.shape[0] != n_rows:
+        raise ValueError(
+            f"stress must have shape [time] = [{n_rows}] or [time, layer] = [{n_rows}, {scheme.n_layers}]; "
+            f"got {list(stress.shape)}."
+        )
+    return stress
+
+
+def _solution(
+    scheme: Scheme,
+    options: SolverOptions,
+    several_sites: bool,
+    site: SiteArrays,
+    parameters: Parameters,
+    forcing: Forcing,
+    stress: Any,
+) -> Solution:
+    """The solution as a function of everything that is a number."""
+    dtype = forcing.air_temperature.dtype
+    site = jax.tree.map(lambda x: jnp.asarray(x, dtype), site)
+    if several_sites:
+        site = jax.tree.map(lambda x: x[forcing.site], site)
+    axes = Axes(
+        jax.tree.map(lambda x: 0 if x.ndim else None, parameters),
+        jax.tree.map(lambda _: 0 if several_sites else None, site),
+    )
+    static = (scheme, _Static(axes), options)
+    columns = jax.tree.map(lambda y: y if jnp.issubdtype(y.dtype, jnp.floating) else y.astype(dtype), forcing)
+    columns = eqx.tree_at(lambda f: f.site, columns, None)
+    fluxes, profiles, point = solve_canopy(static, (columns, stress), parameters, site)
+    physical = jnp.all(jnp.isfinite(profiles.air_temperature), axis=1) & jnp.all(profiles.vapour_pressure > 0, axis=1)
+    diagnostics = Diagnostics(point.passes, point.residual, point.converged & physical)
+    return Solution(fluxes, profiles, jax.lax.stop_gradient(diagnostics))
+
+
+_solved = jax.jit(_solution, static_argnums=(0, 1, 2))
 
 
 class _Static:

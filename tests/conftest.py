@@ -1,5 +1,6 @@
 """Shared set-up of all tests: double precision, headless plots, the reference data where they exist."""
 
+import gc
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +14,7 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 matplotlib.use("Agg")
+gc.set_threshold(100_000, 50, 100)  # tracing makes many objects that live on; searching them takes a fifth of its time
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("repeatable")
 
@@ -24,3 +26,12 @@ def shared() -> Path:
     if not (folder / "reference").is_dir():
         pytest.skip("needs the folder 'shared' (tower data, reference values) beside the repository, which is absent")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share expensive solutions or compiled programs run in one worker (`--dist loadgroup`)."""
+    for item in items:
+        folder, name = item.path.parent.name, item.path.name
+        if folder in ("canopy", "independent", "lightning"):
+            group = "independent" if folder == "independent" or name == "test_independent.py" else name
+            item.add_marker(pytest.mark.xdist_group(group))

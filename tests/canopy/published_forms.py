@@ -129,8 +129,10 @@ FORMS = {
 
 @contextmanager
 def published(*names: str):
-    """Run with the published forms of the named repairs."""
+    """Run with the published forms of the named repairs. Compiled programs are forgotten before and after."""
     with ExitStack() as stack:
+        jax.clear_caches()
+        stack.callback(jax.clear_caches)
         for name in names:
             for module, function, form in FORMS[name]:
                 stack.enter_context(mock.patch.object(module, function, form))

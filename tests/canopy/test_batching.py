@@ -87,6 +87,23 @@ def test_a_site_in_a_batch_of_several_is_the_site_alone(folder, solution):
     assert_same(single, solution, 1e-7, other=rows)
 
 
+def test_canopies_of_other_sites_share_one_program(canopy, solution):
+    """Numbers of the site, parameter values and the stress function are arguments of the compiled program."""
+    compiled = canopy_module._solved._cache_size()
+    turned = cv.Canopy([canopy.sites[i] for i in (1, 2, 0)], options=TIGHT)
+    same = turned.solve(cv.Forcing(**vars(make_forcing()) | {"site": (make_forcing().site + 2) % 3}), FREE)
+    assert_same(same, solution, 1e-10)
+    moved = [s.model_copy(update={"latitude": -30.0, "name": f"southern {s.name}"}) for s in canopy.sites]
+    for other in (
+        cv.Canopy(moved, options=TIGHT),
+        cv.Canopy(canopy.sites, cv.Parameters(kball=7.0), options=TIGHT),
+        cv.Canopy(canopy.sites, stress="soil_moisture", options=TIGHT),
+        cv.Canopy(canopy.sites, stress=lambda forcing, parameters: 0.5, options=TIGHT),
+    ):
+        assert np.abs(other.solve(make_forcing()).fluxes.LE - solution.fluxes.LE).max() > 1.0
+    assert canopy_module._solved._cache_size() == compiled
+
+
 def test_chunks_and_padding(canopy, solution, monkeypatch):
     monkeypatch.setattr(canopy_module, "CHUNK", ROWS)
     twice = np.concatenate([np.arange(ROWS), np.arange(0, ROWS, 2)])

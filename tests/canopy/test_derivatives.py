@@ -1,12 +1,15 @@
 """Derivatives of LE, H and NEE to every tunable parameter, every forcing variable and the stress factor against central
 differences of the converged model."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import canveg_jax as cv
+from canveg_jax.canopy import _solution
 from canveg_jax.io import read_tower
 from canveg_jax.io.synthetic import SYNTHETIC_SITES, synthetic_weather
 
@@ -18,6 +21,21 @@ FORCING_STEPS = {
     "soil_water_content": 3e-5, "lai": 3e-4, "longwave_in": 1e-1,
 }  # fmt: skip
 """Half-width of the central differences; parameters use 1e-4 of their range, the stress 1e-4."""
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def outputs(scheme, options, fixed, x):
+    """Outputs and convergence at the inputs `x`, all else `fixed`; one program for all sites of a shape."""
+    parameters, columns, site = fixed
+    p = cv.Parameters(**parameters | {name: x[name] for name in cv.TUNABLE})
+    f = cv.Forcing(**columns | {name: x[name] for name in FORCING_STEPS if name in x})
+    solution = _solution(scheme, options, False, site, p, f, x["stress"])
+    return jnp.stack([getattr(solution.fluxes, name) for name in OUTPUTS]), solution.diagnostics.converged
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def pull(scheme, options, fixed, x, cotangent):
+    return jax.vjp(lambda x: outputs(scheme, options, fixed, x)[0], x)[1](cotangent)[0]
 
 
 def relative_errors(canopy: cv.Canopy, forcing: cv.Forcing, stress: float) -> dict[tuple[str, str], np.ndarray]:
@@ -35,28 +53,18 @@ def relative_errors(canopy: cv.Canopy, forcing: cv.Forcing, stress: float) -> di
     inputs = {name: parameters[name] for name in cv.TUNABLE}
     inputs |= {name: columns[name] for name in FORCING_STEPS if np.isfinite(columns[name]).all()}
     inputs["stress"] = np.full(rows, stress)
+    model = canopy.scheme, canopy.options, (parameters, columns, canopy.site_arrays)
 
-    @jax.jit
-    def outputs(x):
-        p = parameters | {name: x[name] for name in cv.TUNABLE}
-        f = columns | {name: x[name] for name in FORCING_STEPS if name in x}
-        solution = canopy.compute(p, cv.Forcing(**f), x["stress"])
-        return jnp.stack([getattr(solution.fluxes, name) for name in OUTPUTS]), solution.diagnostics.converged
-
-    @jax.jit
-    def pull(x, cotangent):
-        return jax.vjp(lambda x: outputs(x)[0], x)[1](cotangent)[0]
-
-    assert np.asarray(outputs(inputs)[1]).all()
+    assert np.asarray(outputs(*model, inputs)[1]).all()
     one = np.eye(len(OUTPUTS))[:, :, None] * np.ones(rows)
-    exact = [pull(inputs, jnp.asarray(cotangent)) for cotangent in one]
+    exact = [pull(*model, inputs, cotangent) for cotangent in one]
     errors = {}
     for name, value in inputs.items():
         info = cv.PARAMETER_TABLE.get(name)
         step = 1e-4 * (info.upper - info.lower) if info else FORCING_STEPS.get(name, 1e-4)
 
         def difference(h, name=name, value=value):
-            up, down = (np.asarray(outputs(inputs | {name: value + s})[0]) for s in (h, -h))
+            up, down = (np.asarray(outputs(*model, inputs | {name: value + s})[0]) for s in (h, -h))
             return (up - down) / (2.0 * h)
 
         extrapolated = (4.0 * difference(step / 2.0) - difference(step)) / 3.0

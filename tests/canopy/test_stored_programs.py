@@ -36,12 +36,18 @@ def folder(tmp_path):
     cv.keep_programs(None)
 
 
-def value_and_derivative(site, forcing):
-    def loss(parameters, stress):
-        fluxes = cv.Canopy(site).compute(parameters, forcing, stress).fluxes
-        return jnp.sum(fluxes.LE) + jnp.sum(fluxes.NEE)
+def loss(site, forcing, parameters, stress):
+    fluxes = cv.Canopy(site).compute(parameters, forcing, stress).fluxes
+    return jnp.sum(fluxes.LE) + jnp.sum(fluxes.NEE)
 
-    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(cv.Parameters(), jnp.full(ROWS, 0.8))
+
+def value_and_derivative(site, forcing, stress):
+    return jax.jit(jax.value_and_grad(lambda p, s: loss(site, forcing, p, s), argnums=(0, 1)))(cv.Parameters(), stress)
+
+
+def solved_anew(site, forcing):
+    """Latent heat by a program that is traced now (`Canopy.solve` would share the one of an earlier canopy)."""
+    return np.asarray(jax.jit(cv.Canopy(site).compute)(cv.Parameters(), forcing).fluxes.LE)
 
 
 def count_passes_traced(monkeypatch):
@@ -57,19 +63,21 @@ def count_passes_traced(monkeypatch):
 
 
 def test_the_same_numbers_and_no_second_trace(site, forcing, folder, monkeypatch):
-    cv.keep_programs(None)
-    direct = value_and_derivative(site, forcing)
-    assert not folder.exists()
-    cv.keep_programs(folder)
-    kept = value_and_derivative(site, forcing)
+    """Under `vmap`, where a stored program has no rule, the code itself runs; so this compares the two as well."""
+    stresses = jnp.asarray([[0.8], [0.5]]) * jnp.ones(ROWS)
+    by_code = jax.jit(
+        jax.vmap(jax.value_and_grad(lambda p, s: loss(site, forcing, p, s), argnums=(0, 1)), in_axes=(None, 0))
+    )(cv.Parameters(), stresses)
+    kept = [value_and_derivative(site, forcing, stress) for stress in stresses]
     assert len(list(folder.iterdir())) == 2, "one program forward, one backward"
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13), kept, direct)
+    for k, stored in enumerate(kept):
+        direct = jax.tree.map(lambda y, k=k: y[k], by_code)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11), stored, direct)
     cv.keep_programs(folder)  # forgets what is in memory
     traced = count_passes_traced(monkeypatch)
-    again = value_and_derivative(site, forcing)
+    again = value_and_derivative(site, forcing, stresses[0])
     assert not traced, "the program on disk was not used"
-    jax.tree.map(np.testing.assert_array_equal, again, kept)
-    assert len(list(folder.iterdir())) == 2
+    jax.tree.map(np.testing.assert_array_equal, again, kept[0])
 
 
 def test_what_the_program_depends_on_makes_another_one(site, forcing, folder, tmp_path):
@@ -94,13 +102,12 @@ def test_what_the_program_depends_on_makes_another_one(site, forcing, folder, tm
 
 
 def test_a_damaged_file_is_written_again(site, forcing, folder):
-    canopy = cv.Canopy(site)
-    first = canopy.solve(forcing).fluxes.LE
+    first = solved_anew(site, forcing)
     (path,) = folder.iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 3])
     cv.keep_programs(folder)
-    np.testing.assert_array_equal(cv.Canopy(site).solve(forcing).fluxes.LE, first)
+    np.testing.assert_array_equal(solved_anew(site, forcing), first)
     assert path.stat().st_size == len(whole)
 
 
@@ -108,24 +115,9 @@ def test_a_folder_that_cannot_be_written_is_no_error(site, forcing, tmp_path):
     (tmp_path / "a_file").write_text("not a folder")
     cv.keep_programs(tmp_path / "a_file" / "programs")
     try:
-        assert np.isfinite(cv.Canopy(site).solve(forcing).fluxes.LE).all()
+        assert np.isfinite(solved_anew(site, forcing)).all()
     finally:
         cv.keep_programs(None)
-
-
-def test_under_vmap_the_code_runs(site, forcing, folder):
-    """A stored program has no batching rule."""
-
-    def latent(stress):
-        return cv.Canopy(site).compute({}, forcing, stress).fluxes.LE.sum()
-
-    stresses = jnp.linspace(0.5, 1.0, 2)[:, None] * jnp.ones(ROWS)
-    together = jax.jit(jax.vmap(jax.value_and_grad(latent)))(stresses)
-    one = jax.jit(jax.value_and_grad(latent))
-    for k, stress in enumerate(stresses):
-        alone = one(stress)
-        np.testing.assert_allclose(together[0][k], alone[0], rtol=1e-9)
-        np.testing.assert_allclose(together[1][k], alone[1], rtol=1e-6)
 
 
 def test_a_changed_equation_is_never_answered_by_an_old_program(tmp_path):
