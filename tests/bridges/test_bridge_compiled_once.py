@@ -191,6 +191,15 @@ def test_unused_outputs_and_integer_outputs_send_nothing_back():
     torch.testing.assert_close(x.grad, -torch.sin(x.detach()))
 
 
+def test_an_unused_output_contributes_nothing_even_where_its_derivative_is_infinite():
+    """A cotangent of zeros would turn into 0 * inf; torch and jax.grad leave the output out."""
+    x = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    for out in (jax2torch(lambda x: (jnp.sin(x), jnp.sqrt(x)))(x)[0], (torch.sin(x), torch.sqrt(x))[0]):
+        for create_graph in (False, True):
+            (gradient,) = torch.autograd.grad(out.sum(), x, retain_graph=True, create_graph=create_graph)
+            assert gradient.tolist() == [1.0, 1.0]
+
+
 def test_random_keys_inside_are_the_same_in_backward():
     def f(x, seed):
         key = jax.random.key(seed)
