@@ -114,8 +114,7 @@ class JaxFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         plan = call.kernel.plan(ctx.needs_input_grad[1:])
-        # A NumPy array may be changed by its owner before backward, and has no version counter that would tell.
-        extras = [x.copy() if isinstance(x, np.ndarray) else x for x in call.extras]
+        extras = _owned(call.extras)
         result = run_kernel(call.kernel, plan.forward, tensors, extras)
         spec, residuals = result.tag
         leaves = results_to_torch(result.leaves)
@@ -148,6 +147,11 @@ class JaxFunction(torch.autograd.Function):
 _unwrap_if_dead = torch._C._functorch.unwrap_if_dead
 _connect = super(torch.autograd.Function, JaxFunction).apply
 """`JaxFunction.apply` without its search for `torch.func` transformations, which `run` has done."""
+
+
+def _owned(extras: Sequence) -> Sequence:
+    """What to keep for backward: a NumPy array may be changed by its owner, and has no version counter that would tell."""
+    return [x.copy() if isinstance(x, np.ndarray) else x for x in extras]
 
 
 def _select(items: Sequence, chosen: Mask) -> Sequence:
@@ -196,14 +200,14 @@ class JaxTransform(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
-        ctx.call, ctx.config = call, current_config()
+        ctx.call, ctx.extras, ctx.config = call, _owned(call.extras), current_config()
         ctx.mark_non_differentiable(*[x for x, d in zip(output, call.spec.differentiable, strict=True) if not d])
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         kernel = ctx.call.kernel
         needed = tuple([n and d for n, d in zip(ctx.needs_input_grad[1:], kernel.differentiable, strict=True)])
-        return None, *_pull_back(ctx.call, ctx.call.extras, ctx.config, ctx.saved_tensors, needed, gradients)
+        return None, *_pull_back(ctx.call, ctx.extras, ctx.config, ctx.saved_tensors, needed, gradients)
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
