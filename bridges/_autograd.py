@@ -25,6 +25,7 @@ from ._convert import results_to_torch, to_jax
 from ._device import only_cpu, run_on
 from ._errors import explained
 from ._kernel import Kernel, Mask, OutputSpec, Tagged
+from ._opaque import opaque
 from ._residuals import Residuals
 
 
@@ -128,6 +129,7 @@ class JaxFunction(torch.autograd.Function):
         return tuple(leaves[:n])
 
     @staticmethod
+    @opaque
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors
         call, extras, wanted, residuals, arrays, config = ctx.state
@@ -204,12 +206,14 @@ class JaxTransform(torch.autograd.Function):
         ctx.mark_non_differentiable(*[x for x, d in zip(output, call.spec.differentiable, strict=True) if not d])
 
     @staticmethod
+    @opaque
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         kernel = ctx.call.kernel
         needed = tuple([n and d for n, d in zip(ctx.needs_input_grad[1:], kernel.differentiable, strict=True)])
         return None, *_pull_back(ctx.call, ctx.extras, ctx.config, ctx.saved_tensors, needed, gradients)
 
     @staticmethod
+    @opaque
     def jvp(ctx: Any, _: Any, *tangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         kernel, spec = ctx.call.kernel, ctx.call.spec
         moving = tuple([t is not None and d for t, d in zip(tangents, kernel.differentiable, strict=True)])
@@ -220,6 +224,7 @@ class JaxTransform(torch.autograd.Function):
         return tuple([next(result) if d else None for d in spec.differentiable])
 
     @staticmethod
+    @opaque
     def vmap(info: Any, in_dims: tuple, call: Call, *tensors: torch.Tensor) -> tuple:
         del info
         inner = Call(call.kernel.vmap(tuple(in_dims[1:])), call.extras)
