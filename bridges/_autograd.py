@@ -25,6 +25,7 @@ from ._convert import results_to_torch, to_jax
 from ._device import only_cpu, run_on
 from ._errors import explained
 from ._kernel import Kernel, Mask, OutputSpec, Tagged
+from ._opaque import opaque
 from ._residuals import Residuals
 
 
@@ -114,8 +115,7 @@ class JaxFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         plan = call.kernel.plan(ctx.needs_input_grad[1:])
-        # A NumPy array may be changed by its owner before backward, and has no version counter that would tell.
-        extras = [x.copy() if isinstance(x, np.ndarray) else x for x in call.extras]
+        extras = _owned(call.extras)
         result = run_kernel(call.kernel, plan.forward, tensors, extras)
         spec, residuals = result.tag
         leaves = results_to_torch(result.leaves)
@@ -129,6 +129,7 @@ class JaxFunction(torch.autograd.Function):
         return tuple(leaves[:n])
 
     @staticmethod
+    @opaque
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors
         call, extras, wanted, residuals, arrays, config = ctx.state
@@ -148,6 +149,11 @@ class JaxFunction(torch.autograd.Function):
 _unwrap_if_dead = torch._C._functorch.unwrap_if_dead
 _connect = super(torch.autograd.Function, JaxFunction).apply
 """`JaxFunction.apply` without its search for `torch.func` transformations, which `run` has done."""
+
+
+def _owned(extras: Sequence) -> Sequence:
+    """What to keep for backward: a NumPy array may be changed by its owner, and has no version counter that would tell."""
+    return [x.copy() if isinstance(x, np.ndarray) else x for x in extras]
 
 
 def _select(items: Sequence, chosen: Mask) -> Sequence:
@@ -196,16 +202,18 @@ class JaxTransform(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
-        ctx.call, ctx.config = call, current_config()
+        ctx.call, ctx.extras, ctx.config = call, _owned(call.extras), current_config()
         ctx.mark_non_differentiable(*[x for x, d in zip(output, call.spec.differentiable, strict=True) if not d])
 
     @staticmethod
+    @opaque
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         kernel = ctx.call.kernel
         needed = tuple([n and d for n, d in zip(ctx.needs_input_grad[1:], kernel.differentiable, strict=True)])
-        return None, *_pull_back(ctx.call, ctx.call.extras, ctx.config, ctx.saved_tensors, needed, gradients)
+        return None, *_pull_back(ctx.call, ctx.extras, ctx.config, ctx.saved_tensors, needed, gradients)
 
     @staticmethod
+    @opaque
     def jvp(ctx: Any, _: Any, *tangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         kernel, spec = ctx.call.kernel, ctx.call.spec
         moving = tuple([t is not None and d for t, d in zip(tangents, kernel.differentiable, strict=True)])
@@ -216,6 +224,7 @@ class JaxTransform(torch.autograd.Function):
         return tuple([next(result) if d else None for d in spec.differentiable])
 
     @staticmethod
+    @opaque
     def vmap(info: Any, in_dims: tuple, call: Call, *tensors: torch.Tensor) -> tuple:
         del info
         inner = Call(call.kernel.vmap(tuple(in_dims[1:])), call.extras)

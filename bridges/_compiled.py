@@ -24,17 +24,18 @@ from ._kernel import Kernel, OutputSpec
 from ._pytree import SCALARS
 from ._symbolic import Shape, output_shapes
 
-traced: Callable[[int, tuple, dict], Any]
+traced: Callable[[str, tuple, dict], Any]
 """What Dynamo records; made by `prepare`, since making it imports the compiler (seconds)."""
 
-_operations: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+_operations: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 _entries: weakref.WeakValueDictionary[int, _Entry] = weakref.WeakValueDictionary()
 _numbers = itertools.count()
 
 
-def register(operation: Any) -> int:
-    """Handle of an operation, valid as long as the operation lives."""
-    handle = next(_numbers)
+def register(operation: Any) -> str:
+    """Handle of an operation, valid as long as the operation lives. A text, since Dynamo makes a symbol of a number that
+    differs from one call of the same code to the next."""
+    handle = str(next(_numbers))
     _operations[handle] = operation
     return handle
 
@@ -44,7 +45,7 @@ def prepare() -> bool:
     if "traced" not in globals():
         import torch._dynamo
 
-        def call_operation(handle: int, args: tuple, kwargs: dict) -> Any:
+        def call_operation(handle: str, args: tuple, kwargs: dict) -> Any:
             return _find(_operations, handle)(args, kwargs)
 
         globals()["traced"] = torch._dynamo.nonstrict_trace(call_operation)
@@ -88,7 +89,7 @@ class _Entry:
             )
 
 
-def _find(registry: weakref.WeakValueDictionary, handle: int) -> Any:
+def _find(registry: weakref.WeakValueDictionary, handle: int | str) -> Any:
     found = registry.get(handle)
     if found is None:
         raise BridgeError(

@@ -27,7 +27,7 @@ class JaxModule(torch.nn.Module):
     (`layers.0.weight`). They are copies: an optimiser step in place does not reach the original. Everything else
     (sizes, activation functions, NumPy arrays, Python numbers) is fixed. `state_dict`, `deepcopy`, `pickle`,
     `torch.save`, `.to(...)` and Lightning checkpoints work as for any module; compiled functions are not stored but
-    made again at the next call.
+    made again.
 
     Example:
         >>> net = JaxModule(eqx.nn.MLP(4, 1, 32, 2, key=key), vmap=True)
@@ -67,12 +67,10 @@ class JaxModule(torch.nn.Module):
         supply = iter(leaves)
         self._template = jax.tree.map(lambda x: next(supply) if _is_array(x) else x, module)
         self._leaves = tuple(leaves)
-        self._function: Callable | None = None
+        self._function = self._bridged()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the equinox module; tensors (in any pytree) in, tensors out, differentiable to parameters and inputs."""
-        if self._function is None:
-            self._function = jax2torch(_caller(self._template, self.vmap), name=type(self._template).__name__)
         return self._function({leaf.name: self.get(leaf.name) for leaf in self._leaves}, args, kwargs)
 
     def to_jax(self) -> Any:
@@ -85,6 +83,9 @@ class JaxModule(torch.nn.Module):
         """The parameter or buffer of a qualified name."""
         *path, last = name.split(".")
         return getattr(self.get_submodule(".".join(path)), last)
+
+    def _bridged(self) -> Callable:
+        return jax2torch(_caller(self._template, self.vmap), name=type(self._template).__name__)
 
     def _enter(self, leaf: _Leaf, array: jax.Array, train: bool) -> None:
         *path, last = leaf.name.split(".")
@@ -107,11 +108,13 @@ class JaxModule(torch.nn.Module):
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__({**state, "_template": pickle.loads(state["_template"])})
+        self._function = self._bridged()
 
     def __deepcopy__(self, memo: dict) -> JaxModule:
         copied = memo[id(self)] = type(self).__new__(type(self))
         memo[id(self._template)] = self._template
         copied.__dict__ = copy.deepcopy({**self.__dict__, "_function": None}, memo)
+        copied._function = copied._bridged()
         return copied
 
 

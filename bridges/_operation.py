@@ -17,6 +17,7 @@ from ._autograd import Call, run
 from ._convert import check_array, is_plain, is_symbolic
 from ._errors import ConversionError
 from ._kernel import Kernel, OutputSpec, Tagged
+from ._opaque import opaque
 from ._process import check_process
 from ._pytree import Spec, Static, as_static, flatten, is_array, leaf_path, unflatten, unwrap_static
 from ._rows import Rows
@@ -83,6 +84,7 @@ class Operation:
         self._flat_layouts: dict[tuple, Layout] = {}
         """Of calls with nothing but arrays, by position, which need no flattening."""
 
+    @opaque
     def __call__(self, args: tuple, kwargs: dict) -> Any:
         (kernel, tensors, extras), layout = self.arguments(args, kwargs)
         if not layout.plain and any(map(is_symbolic, tensors)):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.interpreters.ad import Zero
 
 from ._packing import Packing
 
@@ -123,7 +124,9 @@ class Residuals:
 
 
 def pull(pullback: Callable, outputs: Sequence, present: Sequence[bool], cotangents: Sequence) -> list:
-    """Gradients in torch's convention (conjugate of JAX's for complex numbers); absent cotangents are zero.
+    """Gradients in torch's convention (conjugate of JAX's for complex numbers).
+
+    Outputs without a cotangent are left out: an array of zeros would meet their derivatives, and 0 * inf is NaN.
 
     Args:
         pullback: result of `jax.vjp`.
@@ -133,7 +136,8 @@ def pull(pullback: Callable, outputs: Sequence, present: Sequence[bool], cotange
     """
     supply = iter(cotangents)
     full = tuple(
-        _conj(next(supply)) if p else jnp.zeros(o.shape, o.dtype) for o, p in zip(outputs, present, strict=True)
+        _conj(next(supply)) if p else Zero(jax.core.ShapedArray(o.shape, o.dtype))
+        for o, p in zip(outputs, present, strict=True)
     )
     return [_conj(g) for g in pullback(full)]
 

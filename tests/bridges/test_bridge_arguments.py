@@ -137,6 +137,15 @@ def test_equal_static_values_of_different_types_are_different_programs():
     assert [g(x, k=True).item(), g(x, k=1).item(), g(x, k=1.0).item()] == [10, 20, 30]
 
 
+def test_texts_and_functions_among_the_arguments_compile_per_value():
+    f = jax2torch(lambda x, how: x * 2 if how == "double" else x * 3 if how == "triple" else how(x))
+    x = tensor(0.5)
+    for _ in range(2):
+        results = [f(x, how).item() for how in ("double", "triple", jnp.sin, jnp.cos)]
+        assert results == pytest.approx([1.0, 1.5, np.sin(0.5), np.cos(0.5)])
+    assert f.operation.traces == {"primal": 4}
+
+
 def test_nondiff_arguments_get_no_gradient_and_no_derivative_is_computed():
     f = jax2torch(lambda x, forcing: (x * forcing["t"]).sum(), nondiff_argnames=("forcing",))
     x, t = tensor(2.0, grad=True), tensor(3.0, grad=True)
@@ -231,7 +240,9 @@ def test_wraps_the_function():
         return x
 
     assert jax2torch(stress).__name__ == "stress" and jax2torch(stress).__doc__ == "Doc."
-    assert jax2torch(stress, name="beta").operation.name == "beta"
+    operation = jax2torch(stress, name="beta").operation
+    assert operation.name == "beta"
+    assert operation.arguments((tensor(1.0),), {})[0].kernel.primal.__name__ == "beta_primal"
 
 
 @given(n=st.integers(1, 400))
@@ -256,6 +267,14 @@ def test_vectorized_function_compiles_for_few_batch_sizes_with_exact_results():
         ours = torch.autograd.grad(out["y"].square().sum(), (x, w))
         torch.testing.assert_close(ours, torch.autograd.grad(torch.tanh(x @ w).square().sum(), (x, w)))
     assert g.operation.traces == {"forward": 1, "backward": 1}
+
+
+def test_vectorized_by_true_means_every_tensor_with_an_axis():
+    g = jax2torch(lambda x, y, k: x * y[:, None] + k, vectorized=True)
+    for n in (8, 5, 6):
+        x, y, k = torch.randn(n, 2, dtype=torch.float64), torch.randn(n, dtype=torch.float64), tensor(3.0)[0]
+        torch.testing.assert_close(g(x, y, k), x * y[:, None] + 3.0)
+    assert g.operation.traces == {"primal": 1}
 
 
 def test_vectorized_function_refuses_what_padding_would_falsify():

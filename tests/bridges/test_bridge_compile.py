@@ -3,13 +3,14 @@
 import subprocess
 import sys
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from bridges import BridgeError, jax2torch
+from bridges import BridgeError, JaxModule, jax2torch
 from bridges import _compiled as compiled
 
 # torch imports its own deprecated code when the compiler starts.
@@ -55,6 +56,19 @@ def test_fullgraph_compilation_equals_eager_with_two_graphs_for_five_batch_sizes
         torch.testing.assert_close(out, expected)
         torch.testing.assert_close(torch.autograd.grad(out, (x, w)), torch.autograd.grad(expected, (x, w)))
     assert counter.frame_count <= 2
+
+
+def test_several_functions_in_the_same_code_are_compiled_each():
+    functions = [jax2torch(f) for f in (jnp.sin, jnp.cos, jnp.tanh)]
+    x = torch.linspace(-1, 1, 4, dtype=torch.float64)
+
+    def twice(f, x):
+        return f(f(x))
+
+    for f, expected in zip(functions, (torch.sin, torch.cos, torch.tanh), strict=True):
+        torch.testing.assert_close(torch.compile(f, backend="aot_eager", fullgraph=True)(x), expected(x))
+        fast = torch.compile(twice, backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(fast(f, x), expected(expected(x)))
 
 
 def test_compiled_module_without_gradients():
@@ -137,6 +151,94 @@ def test_64_bits_are_refused_while_compiling_too():
         chain.append(str(error))
         error = error.__cause__ or error.__context__
     assert any("JAX runs in 32 bits" in text for text in chain)
+
+
+def test_backward_of_a_compiled_function_has_the_settings_of_forward():
+    f = jax2torch(lambda x: jnp.sin(x) * 1e-12 + x)
+    fast = torch.compile(lambda x: f(x).sum(), backend="aot_eager", fullgraph=True)
+    x = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with jax.enable_x64(True):
+            out = fast(x)
+        out.backward()
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    assert torch.equal(x.grad, 1 + 1e-12 * torch.cos(x.detach()))
+
+
+def test_a_second_derivative_of_a_compiled_function_is_computed_or_refused_not_dropped():
+    x = torch.ones(3, dtype=torch.float64, requires_grad=True)
+
+    def second_derivative(backend):
+        fast = torch.compile(jax2torch(jnp.sin), backend=backend, fullgraph=True)
+        (g,) = torch.autograd.grad(fast(x).sum(), x, create_graph=True)
+        return torch.autograd.grad(g.sum(), x)[0]
+
+    torch.testing.assert_close(second_derivative("eager"), -torch.sin(x.detach()))
+    with pytest.raises(RuntimeError, match="does not currently support double backward"):
+        second_derivative("aot_eager")
+
+
+BREAKS = {
+    "jvp": lambda f, x: torch.func.jvp(lambda y: f(y) * 2, (x.cos(),), (torch.ones_like(x),)),
+    "grad": lambda f, x: torch.func.grad(lambda y: f(y).sum())(x.cos()),
+    "vmap": lambda f, x: torch.vmap(lambda y: f(y) * 2)(x.cos()),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_transformations_inside_a_compiled_function_break_the_graph_and_are_right(name):
+    x = torch.linspace(-1, 1, 4, dtype=torch.float64)
+    f, g = (jax2torch(lambda x: jnp.sin(x) ** 2) for _ in range(2))
+    out = torch.compile(lambda x: BREAKS[name](f, x), backend="aot_eager")(x)
+    torch.testing.assert_close(out, BREAKS[name](g, x))
+    torch._dynamo.reset()
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        torch.compile(lambda x: BREAKS[name](f, x), backend="aot_eager", fullgraph=True)(x)
+
+
+# Dynamo asks every tensor it sees for its gradient.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_backward_inside_a_compiled_function():
+    f = jax2torch(lambda x: jnp.sin(x) ** 2)
+    leaf = torch.linspace(-1, 1, 4, dtype=torch.float64, requires_grad=True)
+    outside = f(leaf).sum()
+
+    def step(x):
+        x = x.detach().requires_grad_()
+        f(x).sum().backward()
+        return x.grad + torch.autograd.grad(outside, leaf)[0]
+
+    torch.testing.assert_close(torch.compile(step, backend="aot_eager")(leaf), 2 * torch.sin(2 * leaf.detach()))
+
+
+def test_autocast_has_the_same_policy_when_compiled():
+    f = jax2torch(lambda x, w: x @ w)
+    net, w = torch.nn.Linear(3, 4), torch.ones(4, 2, requires_grad=True)
+
+    def user(x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return f(net(x), w)
+
+    x = torch.ones(5, 3)
+    out = torch.compile(user, backend="aot_eager", fullgraph=True)(x)
+    assert out.dtype == torch.float32
+    torch.testing.assert_close(out, user(x))
+    torch.testing.assert_close(torch.autograd.grad(out.sum(), w), torch.autograd.grad(user(x).sum(), w))
+
+
+def test_a_module_compiles_without_a_break():
+    module = JaxModule(eqx.nn.MLP(3, 2, 4, 1, key=jax.random.key(0)), vmap=True)
+    x = torch.randn(5, 3, dtype=torch.float64)
+    out = torch.compile(module, backend="aot_eager", fullgraph=True)(x)
+    torch.testing.assert_close(out, module(x))
+    for ours, eager in zip(
+        torch.autograd.grad(out.sum(), module.parameters()),
+        torch.autograd.grad(module(x).sum(), module.parameters()),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, eager)
 
 
 def test_importing_the_bridge_does_not_import_the_compiler():

@@ -62,6 +62,17 @@ def test_new_shapes_dtypes_and_masks_trace_once_each():
     assert new_traces(x, w) == {}
 
 
+def test_new_structures_trace_once_each_and_are_not_mixed_up():
+    f = jax2torch(lambda tree: tree["a"] - tree["b"] if isinstance(tree, dict) else tree[0] + 2 * tree[1])
+    x, y = leaf(3), leaf(3, seed=1)
+    for _ in range(2):
+        torch.testing.assert_close(f({"a": x, "b": y}), x - y)
+        torch.testing.assert_close(f({"b": x, "a": y}), y - x)
+        torch.testing.assert_close(f((x, y)), x + 2 * y)
+        torch.testing.assert_close(f([y, x]), y + 2 * x)
+    assert f.operation.traces == {"forward": 3}
+
+
 def test_only_the_gradients_asked_for_are_computed():
     """The gradient of x alone leaves out the product that w's gradient needs."""
     f = jax2torch(lambda x, w: x @ w)
@@ -143,6 +154,26 @@ def test_the_naive_bridge_keeps_residuals_and_allows_a_second_backward():
     out.backward(torch.ones_like(out))
 
 
+def live_bytes() -> int:
+    return sum(array.nbytes for array in jax.live_arrays())
+
+
+def test_backward_gives_the_memory_of_residuals_back_while_the_result_lives():
+    x = leaf(1 << 16)
+
+    def held_by_graph_after_backward(bridge):
+        gc.collect()
+        before = live_bytes()
+        out = bridge(lambda x: jnp.tanh(jnp.sin(x)))(x)
+        at_forward = live_bytes() - before
+        torch.autograd.grad(out, x, torch.ones_like(out))
+        assert at_forward > out.nbytes
+        return live_bytes() - before - out.nbytes
+
+    assert held_by_graph_after_backward(jax2torch) <= 0
+    assert held_by_graph_after_backward(naive_bridge) >= x.nbytes
+
+
 def test_arguments_are_not_kept_a_second_time_as_residuals():
     x, w = leaf(1000), leaf(1000, seed=1)
     out, boxes = forward_with_boxes(jax2torch(lambda x, w: x * w), x, w)
@@ -191,6 +222,15 @@ def test_unused_outputs_and_integer_outputs_send_nothing_back():
     torch.testing.assert_close(x.grad, -torch.sin(x.detach()))
 
 
+def test_an_unused_output_contributes_nothing_even_where_its_derivative_is_infinite():
+    """A cotangent of zeros would turn into 0 * inf; torch and jax.grad leave the output out."""
+    x = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    for out in (jax2torch(lambda x: (jnp.sin(x), jnp.sqrt(x)))(x)[0], (torch.sin(x), torch.sqrt(x))[0]):
+        for create_graph in (False, True):
+            (gradient,) = torch.autograd.grad(out.sum(), x, retain_graph=True, create_graph=create_graph)
+            assert gradient.tolist() == [1.0, 1.0]
+
+
 def test_random_keys_inside_are_the_same_in_backward():
     def f(x, seed):
         key = jax.random.key(seed)
@@ -230,6 +270,39 @@ def test_backward_in_another_thread_computes_with_the_settings_of_forward():
     assert "float32" in result["naive"]
 
 
+def test_second_derivatives_and_functional_ones_keep_the_settings_of_forward():
+    f = jax2torch(lambda x: jnp.sin(x) * 1e-12 + x**2)
+    x = leaf(3)
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with jax.enable_x64(True):
+            out = f(x).sum()
+            _, pullback = torch.func.vjp(f, x.detach())
+        (first,) = torch.autograd.grad(out, x, create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), x)
+        (functional,) = pullback(torch.ones(3, dtype=torch.float64))
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    x = x.detach()
+    expected = torch.cos(x) * 1e-12 + 2 * x
+    torch.testing.assert_close((first.detach(), functional), (expected, expected), rtol=1e-15, atol=1e-15)
+    torch.testing.assert_close(second - 2, -torch.sin(x) * 1e-12, rtol=1e-3, atol=0)
+
+
+def test_backward_has_the_matrix_precision_of_forward():
+    seen = []
+
+    @jax.custom_vjp
+    def f(x):
+        return 2 * x
+
+    f.defvjp(lambda x: (2 * x, None), lambda _, g: (seen.append(jax.config.jax_default_matmul_precision) or 2 * g,))
+    with jax.default_matmul_precision("highest"):
+        out = jax2torch(f)(leaf(3))
+    out.sum().backward()
+    assert seen == ["highest"]
+
+
 def test_many_threads_share_one_compilation():
     f = jax2torch(lambda x: jnp.sin(x).sum())
     x = leaf(50).detach()
@@ -256,6 +329,7 @@ def test_clearing_jaxs_caches_costs_one_trace_and_old_graphs_stay_usable():
     old = f(x)
     jax.clear_caches()
     f(x).backward()
+    assert f.operation.traces == {"forward": 2, "backward": 1}
     old.backward()
     torch.testing.assert_close(x.grad, 2 * torch.cos(x.detach()))
 

@@ -1,11 +1,12 @@
 """Where a bridged function runs. The tests on a GPU skip without one."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
 import torch
 
-from bridges import ConversionError, DeviceError, copies, jax2torch
+from bridges import ConversionError, DeviceError, JaxModule, copies, jax2torch
 from bridges import _device as device
 from bridges._convert import to_jax, to_torch
 
@@ -28,6 +29,19 @@ def test_cuda_tensor_without_a_gpu_backend_of_jax_names_the_fix():
         device.require_backend(torch.device("cuda:0"))
 
 
+class OnCuda(torch.Tensor):
+    """A CPU tensor that says it is elsewhere."""
+
+    is_cpu = False
+    device = torch.device("cuda:0")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_call_with_a_cuda_tensor_names_the_fix():
+    with pytest.raises(DeviceError, match=r"tensor on cuda:0, but JAX has no GPU backend.*jax\[cuda13\]"):
+        jax2torch(lambda x: x + 1)(torch.ones(3).as_subclass(OnCuda))
+
+
 def test_other_devices_are_refused():
     with pytest.raises(DeviceError, match="got a tensor on mps"):
         device.require_backend(torch.device("mps"))
@@ -38,7 +52,11 @@ def test_mixed_devices_are_refused_and_the_data_decide(monkeypatch):
     monkeypatch.setattr(device, "_gpu_devices", lambda: [jax.devices("cpu")[0]] * 2)
     with pytest.raises(DeviceError, match="expected all tensors on one device, got cpu, cuda:0"):
         device.run_on([Elsewhere("cpu"), Elsewhere("cuda:0")])
-    assert device.run_on([Elsewhere("cpu", dim=0), Elsewhere("cuda:1")]) is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(device, "_gpu_devices", lambda: ["first", "second"])
+        patched.setattr(jax, "default_device", lambda chosen: chosen)
+        assert device.run_on([Elsewhere("cpu", dim=0), Elsewhere("cuda:1")]) == "second"
+        assert device.run_on([Elsewhere("cuda:0")]) == "first"
     with device.run_on([]):
         assert jnp.zeros(1).devices() == {jax.devices()[0]}
     with device.run_on([Elsewhere("cpu")]):
@@ -55,6 +73,43 @@ class TestGpu:
         assert array.unsafe_buffer_pointer() == x.data_ptr() and not copies
         out = jax.jit(lambda a: a + 1)(array)
         assert to_torch(out).data_ptr() == out.unsafe_buffer_pointer()
+
+    @pytest.mark.parametrize(
+        "dtype", [torch.bool, torch.int64, torch.bfloat16, torch.float64, torch.complex64], ids=str
+    )
+    def test_dtypes_are_shared_and_return_unchanged(self, dtype):
+        copies.clear()
+        x = (torch.arange(1000, device="cuda") % 3).to(dtype)
+        assert to_jax(x).unsafe_buffer_pointer() == x.data_ptr()
+        out = jax2torch(lambda x: x)(x)
+        assert torch.equal(out, x) and out.data_ptr() != x.data_ptr() and not copies
+
+    def test_layouts_arrive_right_with_at_most_one_counted_copy(self):
+        x = torch.arange(48.0, device="cuda").reshape(6, 8)
+        for view, reason in (
+            (x.T, None), (x[:, 3], "layout"), (x[:1].expand(6, 8), "layout"), (x.flatten()[1:], "alignment"),
+            (x[1, 1], "alignment"), (x[:0], None),
+        ):  # fmt: skip
+            copies.clear()
+            assert torch.equal(jax2torch(lambda x: x)(view), view)
+            assert dict(copies) == ({reason: 1} if reason else {})
+
+    def test_each_device_is_compiled_for_once(self):
+        f = jax2torch(lambda x: jnp.sin(x).sum())
+        for _ in range(3):
+            for name in ("cpu", "cuda"):
+                f(torch.ones(3, device=name, requires_grad=True)).backward()
+        assert f.operation.traces["backward"] <= 2 and f.operation.traces["forward"] <= 2
+
+    def test_modules_move(self):
+        module = JaxModule(eqx.nn.MLP(3, 2, 4, 1, key=jax.random.key(0)), vmap=True).float()
+        x = torch.randn(5, 3)
+        expected = module(x)
+        out = module.to("cuda")(x.cuda())
+        out.sum().backward()
+        assert all(p.device.type == p.grad.device.type == "cuda" for p in module.parameters())
+        torch.testing.assert_close(out.cpu(), expected, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(module.cpu()(x), expected)
 
     def test_values_and_gradients_equal_the_cpu(self):
         f = jax2torch(lambda x, w: jnp.tanh(x @ w).sum())

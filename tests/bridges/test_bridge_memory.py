@@ -52,6 +52,19 @@ def test_import_shares_memory(dtype, counter):
     assert not counter
 
 
+def test_memory_shared_between_processes_is_shared_with_jax_too(counter):
+    tensor = torch.ones(1000).share_memory_()
+    assert pointer(to_jax(tensor)) == tensor.data_ptr() and not counter
+
+
+@pytest.mark.parametrize("name", ["e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz"])
+def test_float8_is_shared_and_returns_unchanged(name, counter):
+    tensor = torch.linspace(-2, 2, 64).to(getattr(torch, f"float8_{name}"))
+    assert pointer(to_jax(tensor)) == tensor.data_ptr()
+    out = identity(tensor)
+    assert out.dtype == tensor.dtype and torch.equal(out.view(torch.uint8), tensor.view(torch.uint8)) and not counter
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("convert", [to_torch, result_to_torch])
 def test_export_shares_memory(dtype, convert):
@@ -231,10 +244,25 @@ def test_random_keys_cannot_leave_and_the_remedy_is_named():
     assert jax2torch(lambda k: jax.random.uniform(k))(jax.random.key(1)).dtype == torch.float64
 
 
-def test_a_result_that_is_an_argument_does_not_alias_it():
-    x = torch.zeros(100, requires_grad=True)
+def test_results_of_dtypes_without_an_equivalent_are_refused():
+    with pytest.raises(ConversionError, match="dtype int4 has no torch equivalent.*astype"):
+        jax2torch(lambda x: x.astype(jnp.int4))(torch.ones(2))
+    with pytest.raises(ConversionError, match="dtype .* has no JAX equivalent"):
+        jax2torch(lambda x: np.zeros(2, jax.dtypes.float0))(torch.ones(2))
+
+
+@pytest.mark.parametrize("make", [lambda: torch.zeros(100), lambda: torch.zeros(512, 512).T], ids=["plain", "permuted"])
+def test_a_result_that_is_an_argument_does_not_alias_it(make):
+    x = make().requires_grad_()
     for out in (identity(x.detach()), identity(x)):
         assert out.data_ptr() != x.data_ptr()
+
+
+def test_gradients_do_not_alias_each_other_nor_the_cotangent():
+    x, y = (torch.zeros(100, requires_grad=True) for _ in range(2))
+    cotangent = torch.ones(100)
+    gradients = torch.autograd.grad(jax2torch(lambda x, y: x + y)(x, y), (x, y), cotangent)
+    assert len({t.data_ptr() for t in (*gradients, cotangent)}) == 3
 
 
 def test_results_do_not_alias_each_other_nor_constants_nor_residuals():
@@ -272,8 +300,9 @@ def slow(x):
     return jax.lax.fori_loop(0, 200, lambda i, y: jnp.sin(y) + x, x)
 
 
-def test_the_arguments_may_be_overwritten_as_soon_as_the_call_returns():
-    x = torch.linspace(0, 1, 1 << 16, dtype=torch.float64)
+@pytest.mark.parametrize("size", [1 << 12, 1 << 16], ids=["small", "large"])
+def test_the_arguments_may_be_overwritten_as_soon_as_the_call_returns(size):
+    x = torch.linspace(0, 1, size, dtype=torch.float64)
     f = jax2torch(slow)
     expected = f(x.clone())
     given = x.clone()
@@ -327,6 +356,15 @@ def test_change_in_place_between_forward_and_backward_raises_where_the_naive_bri
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         gradient(jax2torch)
     assert torch.equal(gradient(naive_bridge), torch.full_like(x, 7.0))
+
+
+def test_a_changed_argument_counts_even_if_this_derivative_does_not_need_it():
+    x, w = (torch.ones(64, requires_grad=True) for _ in range(2))
+    out = jax2torch(lambda x, w: x + w)(x, w)
+    with torch.no_grad():
+        w.add_(5.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
 
 
 def test_ml_dtypes_names_are_numpy_dtypes():

@@ -1,10 +1,12 @@
 """What a training loop does around a bridged function: autocast, loss scaling, checkpointing, hooks, DDP, copies."""
 
 import copy
+import gc
 import os
 import pickle
 import socket
 
+import jax
 import jax.numpy as jnp
 import pytest
 import torch
@@ -13,7 +15,6 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from bridges import TransformError, jax2torch
-from bridges._process import check_process
 
 
 def physics(x, w):
@@ -85,14 +86,29 @@ def test_loss_scaler_sees_infinities_of_the_bridge():
 @pytest.mark.parametrize("use_reentrant", [False, True])
 def test_checkpointing_gives_the_same_gradients_and_keeps_nothing_between(use_reentrant):
     f = jax2torch(lambda x: jnp.tanh(jnp.sin(x)))
-    x = torch.linspace(-1, 1, 100, requires_grad=True)
-    expected = torch.autograd.grad(f(x * 1).sum(), x)[0]
+    x = torch.linspace(-1, 1, 1 << 16, requires_grad=True)
+    expected = torch.autograd.grad(f(x * 1).sum(), x)[0].clone()
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.data_ptr()) or t, lambda t: t):
+        gc.collect()
+        before = live_bytes()
         out = checkpoint(lambda t: f(t * 1), x, use_reentrant=use_reentrant)
-    assert len(kept) <= 1
+    assert len(kept) <= 1 and live_bytes() - before <= out.nbytes
     out.sum().backward()
     torch.testing.assert_close(x.grad, expected)
+
+
+def live_bytes() -> int:
+    return sum(array.nbytes for array in jax.live_arrays())
+
+
+def test_the_naive_bridge_keeps_residuals_in_spite_of_checkpointing():
+    x = torch.linspace(-1, 1, 1 << 16, requires_grad=True)
+    gc.collect()
+    before = live_bytes()
+    naive = naive_bridge(lambda x: jnp.tanh(jnp.sin(x)))
+    out = checkpoint(lambda t: naive(t * 1), x, use_reentrant=False)
+    assert live_bytes() - before > out.nbytes
 
 
 def test_saved_tensor_hooks_see_residuals_which_the_naive_bridge_hides():
@@ -106,6 +122,15 @@ def test_saved_tensor_hooks_see_residuals_which_the_naive_bridge_hides():
     with torch.autograd.graph.saved_tensors_hooks(lambda t: seen.append("naive") or t, lambda t: t):
         naive_bridge(lambda x: jnp.tanh(jnp.sin(x)))(x)
     assert "naive" not in seen
+
+
+def test_backward_uses_what_the_hooks_give_back():
+    """A hook that stores tensors elsewhere (on disk, in half precision) returns others."""
+    x = torch.linspace(-1, 1, 100, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: 3 * t):
+        out = jax2torch(lambda x: jnp.exp(x))(x)
+    out.sum().backward()
+    torch.testing.assert_close(x.grad, 3 * torch.exp(x.detach()))
 
 
 def test_tensor_and_module_hooks_fire():
@@ -152,11 +177,12 @@ def test_data_parallel_is_refused():
     exec("def _worker(f): f()", scope)
     from threading import Thread
 
-    errors = []
+    errors, results = [], []
+    f = jax2torch(lambda x: 2 * x)
 
     def replica():
         try:
-            check_process()
+            results.append(f(torch.ones(1)).item())
         except TransformError as error:
             errors.append(str(error))
 
@@ -164,7 +190,7 @@ def test_data_parallel_is_refused():
         thread = Thread(target=target)
         thread.start()
         thread.join()
-    assert len(errors) == 1 and "DistributedDataParallel" in errors[0]
+    assert len(errors) == 1 and "DistributedDataParallel" in errors[0] and results == [2.0]
     source = torch.nn.parallel.parallel_apply.__globals__ if callable(torch.nn.parallel.parallel_apply) else {}
     assert source.get("__name__") == "torch.nn.parallel.parallel_apply"
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import torch
 from naive import naive_bridge
@@ -66,6 +67,15 @@ def test_a_gradient_penalty_has_a_graph_which_the_naive_bridge_drops():
     assert g.requires_grad
     (g,) = torch.autograd.grad(naive_bridge(jnp.sin)(x), x, create_graph=True)
     assert not g.requires_grad
+
+
+def test_a_numpy_array_changed_before_a_functional_pullback_runs_does_not_change_it():
+    n = np.full(3, 2.0)
+    x = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
+    f = jax2torch(lambda x, n: jnp.sin(x) * n)
+    _, pullback = torch.func.vjp(lambda x: f(x, n), x)
+    n[:] = 1e6
+    close(pullback(torch.ones_like(x))[0], 2 * torch.cos(x))
 
 
 TRANSFORMS = {

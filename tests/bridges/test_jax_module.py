@@ -81,6 +81,19 @@ def test_outputs_and_gradients_are_those_of_the_equinox_module(module, shapes):
         np.testing.assert_allclose(v.grad, gradient, rtol=1e-10, atol=1e-12)
 
 
+class Scaled(eqx.Module):
+    weight: jax.Array
+
+    def __call__(self, x, offset, *, scale):
+        return self.weight * x * jnp.sum(scale) + offset
+
+
+def test_vmap_maps_positional_tensors_with_an_axis_and_shares_the_rest():
+    net = JaxModule(Scaled(jnp.array([1.0, 2.0])), vmap=True)
+    x, offset, scale = inputs(5, 2), torch.tensor(3.0, dtype=torch.float64), inputs(4)
+    torch.testing.assert_close(net(x, offset, scale=scale), net.weight * x * scale.sum() + 3.0)
+
+
 def test_names_come_from_the_path_and_kinds_from_the_dtype():
     net = JaxModule(gauge())
     assert [name for name, _ in net.named_parameters()] == ["scale", "train_", "parts.a_b.0"]

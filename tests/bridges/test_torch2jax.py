@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import jax
 import jax.numpy as jnp
@@ -233,6 +234,15 @@ def test_a_converted_network_can_be_pickled(residual):
     twin = pickle.loads(pickle.dumps(fn))
     np.testing.assert_array_equal(twin(params, x), fn(params, x))
     assert repr(twin).startswith("JaxNetwork(Residual, 8 parameters,")
+
+
+@pytest.mark.parametrize("name", ["mlp", "attention", "gru", "convolution"])
+def test_products_run_in_full_precision_on_every_device(name):
+    module, case = network(name, torch.float32)
+    inputs = case.inputs(2, torch.float32)
+    fn, params = torch2jax(module, inputs, verify=False)
+    precisions = re.findall(r"precision=(.*)", str(jax.make_jaxpr(fn)(params, *to_numpy(inputs))))
+    assert precisions and all("HIGHEST" in precision for precision in precisions)
 
 
 def test_half_precision():
