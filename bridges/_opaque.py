@@ -1,6 +1,6 @@
 """Functions that `torch.compile` runs as they are, where it does not record a bridged function in its graph: after a
-graph break (a `torch.func` transformation, `backward` inside the compiled function) Dynamo would otherwise trace on into
-JAX itself, which fails."""
+graph break (a `torch.func` transformation, a NumPy argument, `backward` inside the compiled function) Dynamo would
+otherwise trace on into JAX itself, which fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ F = TypeVar("F")
 
 
 def opaque(function: F) -> F:
-    """Keep Dynamo out of a function and of all that it calls. Unlike `torch.compiler.disable` this costs nothing at the
-    call and does not import the compiler (seconds)."""
+    """Keep Dynamo out of a function and of all that it calls: what `torch.compiler.disable` does, without cost at the
+    call and without importing the compiler (seconds)."""
+    function._torchdynamo_disable = True
     set_code_exec_strategy(function.__code__, _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.SKIP))
     return function

@@ -6,6 +6,7 @@ import sys
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
@@ -180,7 +181,9 @@ def test_a_second_derivative_of_a_compiled_function_is_computed_or_refused_not_d
         second_derivative("aot_eager")
 
 
+NUMBERS = np.full(4, 3.0)
 BREAKS = {
+    "numpy": lambda f, x: f(x.cos(), NUMBERS),
     "jvp": lambda f, x: torch.func.jvp(lambda y: f(y) * 2, (x.cos(),), (torch.ones_like(x),)),
     "grad": lambda f, x: torch.func.grad(lambda y: f(y).sum())(x.cos()),
     "vmap": lambda f, x: torch.vmap(lambda y: f(y) * 2)(x.cos()),
@@ -188,9 +191,9 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_transformations_inside_a_compiled_function_break_the_graph_and_are_right(name):
+def test_transformations_and_foreign_arrays_in_a_compiled_function_break_the_graph_and_are_right(name):
     x = torch.linspace(-1, 1, 4, dtype=torch.float64)
-    f, g = (jax2torch(lambda x: jnp.sin(x) ** 2) for _ in range(2))
+    f, g = (jax2torch(lambda x, k=1.0: jnp.sin(x) ** 2 * k) for _ in range(2))
     out = torch.compile(lambda x: BREAKS[name](f, x), backend="aot_eager")(x)
     torch.testing.assert_close(out, BREAKS[name](g, x))
     torch._dynamo.reset()
@@ -214,18 +217,20 @@ def test_backward_inside_a_compiled_function():
 
 
 def test_autocast_has_the_same_policy_when_compiled():
-    f = jax2torch(lambda x, w: x @ w)
-    net, w = torch.nn.Linear(3, 4), torch.ones(4, 2, requires_grad=True)
+    f = jax2torch(lambda x: jnp.exp(x))
+    net = torch.nn.Linear(3, 4)
 
     def user(x):
         with torch.autocast("cpu", torch.bfloat16):
-            return f(net(x), w)
+            hidden = net(x)
+            return hidden, f(hidden)
 
     x = torch.ones(5, 3)
-    out = torch.compile(user, backend="aot_eager", fullgraph=True)(x)
-    assert out.dtype == torch.float32
-    torch.testing.assert_close(out, user(x))
-    torch.testing.assert_close(torch.autograd.grad(out.sum(), w), torch.autograd.grad(user(x).sum(), w))
+    hidden, out = torch.compile(user, backend="aot_eager", fullgraph=True)(x)
+    assert hidden.dtype == torch.bfloat16 and out.dtype == torch.float32
+    torch.testing.assert_close(out, user(x)[1])
+    ours, eager = (torch.autograd.grad(y.sum(), net.weight) for y in (out, user(x)[1]))
+    torch.testing.assert_close(ours, eager)
 
 
 def test_a_module_compiles_without_a_break():

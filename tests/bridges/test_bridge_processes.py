@@ -72,6 +72,8 @@ def test_jax_in_a_worker_forked_while_jax_runs_is_refused_with_the_remedy():
 
 
 def test_workers_of_the_recommended_context_use_jax():
+    jnp.zeros(1).block_until_ready()
+    assert jax_is_running()
     rows = torch.cat(list(loader(ByBridge(), worker_context())))
     assert rows[:, 0].tolist() == [0.0, 1.0, 4.0, 9.0]
 

@@ -148,14 +148,17 @@ def test_tensor_and_module_hooks_fire():
     torch.testing.assert_close(doubled, 2 * module.w.grad)
 
 
-def test_an_optimiser_step_is_seen_by_the_next_call():
-    """No stale parameters: the tensors themselves are the arguments."""
-    w = nn.Parameter(torch.tensor([1.0]))
+def test_an_optimiser_step_is_seen_by_the_next_call_where_a_closure_of_the_naive_bridge_is_stale():
+    """The tensors themselves are the arguments; what a compiled function closes over is fixed when it is traced."""
+    w, one = nn.Parameter(torch.tensor([1.0])), torch.ones(1)
     f = jax2torch(lambda w: w * 2)
+    stale = naive_bridge(jax.jit(lambda one: one * 2 * jax.dlpack.from_dlpack(w.detach())))
+    assert stale(one).item() == 2.0
     optimizer = torch.optim.SGD([w], 1.0)
     f(w).sum().backward()
     optimizer.step()
     assert w.item() == -1.0 and f(w).item() == -2.0
+    assert stale(one).item() == 2.0
 
 
 def test_deepcopy_shares_the_compiled_function():
