@@ -20,7 +20,7 @@ SMALLEST_BATCH = 4096
 
 class FixedPoint(NamedTuple):
     """Result of `solve`: `value` `[B, n]`; what the step returned besides there, `aux` (NaN where no residual was finite);
-    per problem `residual` (scaled), `passes` used and `converged`."""
+    per problem `residual` (scaled, or relative to that of the first pass if the tolerance is), `passes` used and `converged`."""
 
     value: Any
     aux: Any
@@ -136,17 +136,19 @@ def solve(
     def run(c: _Carry, step: Callable, enough: int) -> _Carry:
         return jax.lax.while_loop(lambda c: (c.k < max_passes) & (jnp.sum(~c.done) > enough), partial(body, step), c)
 
+    def result(c: _Carry) -> FixedPoint:
+        residual = c.best_residual
+        if relative:
+            residual = jnp.where(c.limit > 0, residual * (tolerance / jnp.where(c.limit > 0, c.limit, 1.0)), residual)
+        return FixedPoint(c.best, c.best_aux, residual, c.passes, c.done)
+
     if rest is None or batch < SMALLEST_BATCH:
-        return _result(run(first, evaluate, 0))
+        return result(run(first, evaluate, 0))
     few = batch // COMPACTION
     most = run(first, evaluate, few)
     rows_left = jnp.argsort(most.done, stable=True)[:few]
     last = run(_take_rows(most, rows_left), with_aux(rest(rows_left)), 0)
-    return jax.tree.map(lambda y, z: y.at[rows_left].set(z), _result(most), _result(last))
-
-
-def _result(c: _Carry) -> FixedPoint:
-    return FixedPoint(c.best, c.best_aux, c.best_residual, c.passes, c.done)
+    return jax.tree.map(lambda y, z: y.at[rows_left].set(z), result(most), result(last))
 
 
 def _choose(rows, new, old):

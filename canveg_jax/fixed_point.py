@@ -36,7 +36,8 @@ from .stored_programs import stored
 class SolverOptions(NamedTuple):
     """When to stop. `tolerance` is in W m-2 (see `residual_scale`); `None` chooses 1e-3 in float64, 0.05 in float32.
 
-    `adjoint_tolerance` is relative to the cotangent; `None` chooses 1e-6 in float64, 1e-5 in float32. `rows_at_once`:
+    `adjoint_tolerance` is relative to the cotangent; `None` chooses 1e-6 in float64, 1e-5 in float32. A half-hour whose adjoint
+    is still above 1e-2 after `adjoint_max_passes` gets NaN for its derivatives, never a wrong number. `rows_at_once`:
     half-hours in hand together, the parts of a batch one after the other; `None` chooses `FORWARD_LAYERS / n_layers` and
     `BACKWARD_LAYERS / n_layers` on a CPU, and the whole batch on an accelerator.
     """
@@ -53,6 +54,10 @@ class SolverOptions(NamedTuple):
 FORWARD_LAYERS, BACKWARD_LAYERS = 12_800, 6_400
 """Layers in hand together on a CPU, 256 half-hours of 50 layers forward, 128 backward: what a pass reads and writes stays in
 the caches, and memory stays small (docs/performance.md)."""
+
+
+ADJOINT_FAILED = 1e-2
+"""An adjoint whose relative residual stays above this is no derivative."""
 
 
 class Axes(NamedTuple):
@@ -356,8 +361,9 @@ def _pullback(static, batch: _Batch, u, direct) -> _Batch:
         max_passes=options.adjoint_max_passes,
         depth=options.adjoint_depth,
     )
+    v = jnp.where(_column(adjoint.residual <= ADJOINT_FAILED, u), adjoint.value, jnp.nan)
     _, pull = jax.vjp(lambda batch: _full_pass(static)(u, batch), batch)
-    by_pass = pull((adjoint.value * _column(size, u), *cotangents))[0]
+    by_pass = pull((v * _column(size, u), *cotangents))[0]
     return jax.tree.map(jnp.add, by_pass, by_profiles)
 
 

@@ -1,7 +1,12 @@
 """Shared set-up of all tests: double precision, headless plots, the reference data where they exist."""
 
 import gc
+import os
 from pathlib import Path
+
+# One thread of linear algebra for each worker, who inherit this: more wait for each other in busy loops, five times slower.
+for library in ("OPENBLAS", "MKL", "OMP"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 import hypothesis
 import jax
@@ -26,12 +31,3 @@ def shared() -> Path:
     if not (folder / "reference").is_dir():
         pytest.skip("needs the folder 'shared' (tower data, reference values) beside the repository, which is absent")
     return folder
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share expensive solutions or compiled programs run in one worker (`--dist loadgroup`)."""
-    for item in items:
-        folder, name = item.path.parent.name, item.path.name
-        if folder in ("canopy", "independent", "lightning"):
-            group = "independent" if folder == "independent" or name == "test_independent.py" else name
-            item.add_marker(pytest.mark.xdist_group(group))

@@ -44,6 +44,21 @@ def test_the_residual_is_that_of_the_returned_value():
     assert (found.residual <= 1e-6).all()
 
 
+def test_a_relative_residual_is_that_of_the_returned_value_over_that_of_the_first_pass():
+    a, b, _ = linear_problem(1, 0.9)
+    b = b.at[2].set(0.0)
+    step = lambda u: jnp.einsum("bij,bj->bi", a, u) + b  # noqa: E731
+    for passes in (1, 4, 50):
+        found = anderson.solve(
+            step, jnp.zeros_like(b), ONES, ONES, tolerance=1e-6, max_passes=passes, depth=SIZE, relative=True
+        )
+        residual = jnp.abs(step(found.value) - found.value).max(axis=1)
+        expected = jnp.where(jnp.arange(ROWS) == 2, 0.0, residual / jnp.abs(b).max(axis=1))
+        np.testing.assert_allclose(found.residual, expected, rtol=1e-6, atol=1e-15)
+        np.testing.assert_array_equal(found.converged, expected <= 1e-6)
+        assert found.converged.all() == (passes == 50)
+
+
 def test_rows_do_not_disturb_each_other():
     """A row alone takes the same path as in the batch; one that never converges or is not a number spoils none."""
     a, b, exact = linear_problem(2, 0.8)

@@ -95,6 +95,23 @@ def test_synthetic_tower():
     check(relative_errors(cv.Canopy(site, options=TIGHT), forcing, 0.7), len(cv.TUNABLE) + len(FORCING_STEPS) + 1)
 
 
+@pytest.mark.slow
+def test_a_derivative_whose_adjoint_fails_is_not_a_number():
+    """One pass of the adjoint is not enough; half-hours that the loss leaves out have none and stay clean."""
+    site = SYNTHETIC_SITES["SYN-Ari"].model_copy(update={"n_layers": 2})
+    forcing = cv.Forcing.from_dataset(synthetic_weather(site, 1, 3).isel(time=slice(16, 32)))
+    rows = len(forcing)
+    canopy = cv.Canopy(site, options=cv.SolverOptions(adjoint_max_passes=1))
+    parameters = {name: np.full(rows, float(value)) for name, value in canopy.parameters.values.items()}
+    columns = {name: np.asarray(getattr(forcing, name), dtype=float) for name in cv.FORCING_TABLE}
+    inputs = {name: parameters[name] for name in cv.TUNABLE} | {"stress": np.full(rows, 0.7)}
+    used = np.arange(rows) % 2 == 0
+    cotangent = np.ones((len(OUTPUTS), 1)) * used
+    gradients = pull(canopy.scheme, canopy.options, (parameters, columns, canopy.site_arrays), inputs, cotangent)
+    for name, gradient in gradients.items():
+        assert np.isnan(np.asarray(gradient)[used]).all() and not np.asarray(gradient)[~used].any(), name
+
+
 @pytest.mark.parametrize("n_layers", [1, pytest.param(50, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["US-Bi1", "US-Hn1"])
 def test_random_half_hours_of_a_tower(shared, name, n_layers):
