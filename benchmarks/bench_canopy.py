@@ -27,6 +27,7 @@ import torch
 
 import canveg_jax as cv
 from benchmarks.reporting import add_out, heading, markdown, publish
+from benchmarks.training import EpochClock, invented_tower
 from bridges import TorchCanopy
 from canveg_jax import half_hour
 from canveg_jax.io.synthetic import SYNTHETIC_SITES, synthetic_weather
@@ -151,29 +152,14 @@ def bench_jax(case: Case, peak: dict[str, float]) -> list[dict]:
     return rows
 
 
-class EpochClock(L.Callback):
-    """Seconds from the start to the end of the training epoch: all steps, without setting up the trainer."""
-
-    seconds = 0.0
-
-    def on_train_epoch_start(self, trainer, pl_module) -> None:
-        self.start = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer, pl_module) -> None:
-        self.seconds = time.perf_counter() - self.start
-
-
 def bench_training(case: Case, steps: int = 6, rounds: int = 4) -> list[dict]:
     """An optimiser step in JAX alone, through the bridge, and under a Lightning trainer: the same loss, in turn.
 
     All twenty tunable parameters and the stress are differentiated. The JAX step has no network and no optimiser: it is the
     value and derivative of the loss with respect to raw parameters and stress.
     """
-    weather = synthetic_weather(SYNTHETIC_SITES["SYN-Hum"], DAYS, SEED)
-    chosen = np.random.default_rng(SEED).integers(0, weather.sizes["time"], case.batch * steps)
-    measured = {f"{t}_measured": ("time", np.ones(weather.sizes["time"], bool)) for t in ("latent_heat", "nee")}
-    noise = np.random.default_rng(SEED).normal(size=(2, weather.sizes["time"]))
-    tower = weather.assign(latent_heat=("time", 100 + 80 * noise[0]), nee=("time", 8 * noise[1]), **measured)
+    tower = invented_tower(DAYS)
+    chosen = np.random.default_rng(SEED).integers(0, tower.sizes["time"], case.batch * steps)
     data = HalfHourDataset([tower], ("latent_heat", "nee"), dtype=getattr(torch, case.dtype), rows=[chosen])
     sites = [canopy_of(case.layers).site]
     model = HybridCanopy(sites, stress="network", statistics=ScalingStatistics.of(data, sites))
@@ -212,7 +198,7 @@ def bench_training(case: Case, steps: int = 6, rounds: int = 4) -> list[dict]:
             enable_model_summary=False, gradient_clip_val=1.0, callbacks=[clock],
         )  # fmt: skip
         trainer.fit(model, loader)
-        return clock.seconds
+        return clock.seconds[-1]
 
     epochs = {"step in JAX": jax_epoch, "step through the bridge": torch_epoch, "step under Lightning": lightning_epoch}
     firsts, best = {}, dict.fromkeys(epochs, float("inf"))

@@ -11,44 +11,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-import time
 
 import jax
 import lightning as L
-import numpy as np
-import xarray as xr
 
 import canveg_jax as cv
 from benchmarks.reporting import add_out, heading, markdown, publish
-from canveg_jax.io.synthetic import SYNTHETIC_SITES, synthetic_weather
+from benchmarks.training import EpochClock, invented_tower
 from lightning_modules import FluxTowerDataModule, HybridCanopy, TowerFiles
-
-
-class Clock(L.Callback):
-    """Seconds of each training epoch."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self.losses: list[float] = []
-
-    def on_train_epoch_start(self, trainer, pl_module) -> None:
-        self._start, self._sum = time.perf_counter(), []
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        self._sum.append(float(outputs["loss"]))
-
-    def on_train_epoch_end(self, trainer, pl_module) -> None:
-        self.seconds.append(time.perf_counter() - self._start)
-        self.losses.append(float(np.mean(self._sum)))
-
-
-def invented_tower(days: int) -> xr.Dataset:
-    """Synthetic weather with made-up fluxes: what is learned does not matter here."""
-    weather = synthetic_weather(SYNTHETIC_SITES["SYN-Hum"], days, seed=0)
-    n = weather.sizes["time"]
-    noise = np.random.default_rng(0).normal(size=(2, n))
-    measured = {f"{t}_measured": ("time", np.ones(n, bool)) for t in ("latent_heat", "nee")}
-    return weather.assign(latent_heat=("time", 100 + 80 * noise[0]), nee=("time", 8 * noise[1]), **measured)
 
 
 def main() -> None:
@@ -74,7 +44,7 @@ def main() -> None:
     else:
         data = FluxTowerDataModule(datasets=[(cv.Site.named(options.site), invented_tower(options.days))], **settings)
     data.setup()
-    model, clock = HybridCanopy(data.sites, stress="network", statistics=data.statistics), Clock()
+    model, clock = HybridCanopy(data.sites, stress="network", statistics=data.statistics), EpochClock()
     trainer = L.Trainer(
         max_epochs=options.epochs, accelerator=options.accelerator, devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0, gradient_clip_val=1.0, callbacks=[clock],

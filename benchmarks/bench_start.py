@@ -61,6 +61,7 @@ def main() -> None:
         what, cache = options.child
         print(json.dumps(child(what, options.layers, options.batch, Path(cache))))
         return
+    # Here, and `--out` written out above: the children must not import more than they time.
     from benchmarks.reporting import heading, markdown, publish
 
     lines = []

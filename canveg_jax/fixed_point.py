@@ -37,7 +37,7 @@ class SolverOptions(NamedTuple):
     """When to stop. `tolerance` is in W m-2 (see `residual_scale`); `None` chooses 1e-3 in float64, 0.05 in float32.
 
     `adjoint_tolerance` is relative to the cotangent; `None` chooses 1e-6 in float64, 1e-5 in float32. A half-hour whose adjoint
-    is still above 1e-2 after `adjoint_max_passes` gets NaN for its derivatives, never a wrong number. `rows_at_once`:
+    is still above 1e-2 after `adjoint_max_passes` gets NaN for its derivatives. `rows_at_once`:
     half-hours in hand together, the parts of a batch one after the other; `None` chooses `FORWARD_LAYERS / n_layers` and
     `BACKWARD_LAYERS / n_layers` on a CPU, and the whole batch on an accelerator.
     """

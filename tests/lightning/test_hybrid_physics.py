@@ -1,5 +1,6 @@
 """The Lightning module around the real canopy (one layer): derivatives, twin experiment, constants, precision."""
 
+import jax
 import lightning as L
 import numpy as np
 import pytest
@@ -149,6 +150,19 @@ def test_checkpoint_needs_neither_data_nor_arguments(data, tmp_path):
     assert table.loc["kball", "start"] == pytest.approx(9.0) and table.loc["kball", "value"] > 9.5
     assert table.loc["par_trans", "upper"] == pytest.approx(0.999 - table.loc["par_reflect", "value"])
     assert again.physics.parameter_values()["par_reflect"].item() == pytest.approx(0.05)
+
+
+def test_the_program_of_another_site_is_the_same():
+    """So it is found in the compilation cache: site constants are arguments of it."""
+
+    def program(**constants):
+        physics = TorchCanopy(cv.Canopy(SITE.model_copy(update=constants)), tunable=("kball",))
+        site = {name: getattr(physics, f"site_{name}").numpy() for name in vars(physics.canopy.site_arrays)}
+        forcing = {name: np.ones(8) for name in cv.FORCING_TABLE}
+        arguments = {"kball": np.zeros(())}, forcing, np.ones(8), None, site
+        return jax.jit(physics._canopy_fluxes).lower(*arguments).as_text()
+
+    assert program() == program(latitude=10.0, lai_scale=0.3, name="elsewhere")
 
 
 def test_parameters_close_to_a_bound_are_named():
