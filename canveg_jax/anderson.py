@@ -18,6 +18,10 @@ SMALLEST_BATCH = 4096
 """Smaller batches are not compacted: it would save less than the second copy of the loop costs to compile."""
 
 
+LANES = 16
+"""Partial sums of a scalar product that are kept side by side."""
+
+
 class FixedPoint(NamedTuple):
     """Result of `solve`: `value` `[B, n]`; what the step returned besides there, `aux` (NaN where no residual was finite);
     per problem `residual` (scaled, or relative to that of the first pass if the tolerance is), `passes` used and `converged`."""
@@ -107,9 +111,8 @@ def solve(
         change = f - c.f
         d_f = c.d_f.at[slot].set(change)
         d_g = c.d_g.at[slot].set(c.moved + mixing * change)
-        row = jnp.sum(d_f * (weight * change), axis=-1).T
+        row, projection = (y.T for y in _products(d_f, weight * change, weight * f))
         gram = c.gram.at[:, slot, :].set(row).at[:, :, slot].set(row)
-        projection = jnp.sum(d_f * (weight * f), axis=-1).T
 
         norm = jnp.sqrt(jnp.maximum(jnp.einsum("bii->bi", gram), tiny))
         system = jnp.where(used[:, None] & used, gram / (norm[:, :, None] * norm[:, None, :]), 0.0)
@@ -149,6 +152,19 @@ def solve(
     rows_left = jnp.argsort(most.done, stable=True)[:few]
     last = run(_take_rows(most, rows_left), with_aux(rest(rows_left)), 0)
     return jax.tree.map(lambda y, z: y.at[rows_left].set(z), result(most), result(last))
+
+
+def _products(history, a, b):
+    """Products of each row's `history` `[m, B, n]` with its `a` and `b` `[B, n]`: `[m, B]` each, in one reading of the history.
+
+    Partial sums side by side, as many as a vector unit has lanes: one running sum would wait for itself at every number.
+    """
+    fill = -a.shape[-1] % LANES
+    history, a, b = (jnp.pad(y, [(0, 0)] * (y.ndim - 1) + [(0, fill)]) for y in (history, a, b))
+    history, a, b = (y.reshape(*y.shape[:-1], -1, LANES) for y in (history, a, b))
+    zero = jnp.zeros((), history.dtype)
+    add = lambda x, y: (x[0] + y[0], x[1] + y[1])  # noqa: E731
+    return [y.sum(axis=-1) for y in jax.lax.reduce((history * a, history * b), (zero, zero), add, (2,))]
 
 
 def _choose(rows, new, old):

@@ -83,8 +83,8 @@ def pack(state: State):
 
 def unpack(vector, n_layers: int) -> State:
     """Inverse of `pack`."""
-    parts = [vector[i * n_layers : (i + 1) * n_layers] for i in range(5)]
-    return State(parts[0], parts[1], parts[2], jnp.stack(parts[3:]), vector[5 * n_layers])
+    *parts, surface = jax.lax.split(vector, (*[n_layers] * 5, 1))
+    return State(parts[0], parts[1], parts[2], jnp.stack(parts[3:]), surface[0])
 
 
 def _per_component(n_layers: int, air, vapour, co2, leaf, surface, dtype):

@@ -83,6 +83,11 @@ def linearised(at: LeafDrivers, x: Any, p: Any, sides: Any, smooth_colimitation:
 def tangent_response(tangent: tuple, drivers: LeafDrivers) -> LeafExchange:
     """The response on the tangent of `linearised`."""
     at, response, columns = tangent
-    change = [d - d0 for d, d0 in zip(drivers, at, strict=True)]
+    change = [_both_classes(d - d0) for d, d0 in zip(drivers, at, strict=True)]
     outputs = zip(response, *columns, strict=True)
     return LeafExchange(*(y + sum(c * d for c, d in zip(cs, change, strict=True)) for y, *cs in outputs))
+
+
+def _both_classes(y):
+    """`[N]` as `[2, N]`. The transpose adds two slices, once for all responses; a broadcast's would be a reduction for each."""
+    return y if y.ndim == 2 else jnp.stack([y, y])
