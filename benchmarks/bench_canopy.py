@@ -118,7 +118,12 @@ def one_pass_cost(case: Case) -> dict[str, float]:
 
     def prepared(columns):
         forcing, stress = cv.Forcing(**columns), jnp.ones(case.batch, case.dtype)
-        return jax.vmap(lambda f, s: half_hour.prepare(f, p, site, s, canopy.scheme))(forcing, stress)
+
+        def of_one(forcing, stress):
+            conditions = half_hour.conditions(forcing, p, site, canopy.scheme)
+            return half_hour.prepare(conditions, p, site, stress, canopy.scheme)
+
+        return jax.vmap(of_one)(forcing, stress)
 
     def one_pass(state, x):
         return jax.vmap(lambda state, x: half_hour.one_pass(state, x, p, site, canopy.scheme))(state, x)

@@ -17,11 +17,13 @@ import jax.numpy as jnp
 from . import anderson
 from .forcing import Forcing
 from .half_hour import (
+    Conditions,
     Fluxes,
     Prepared,
     Profiles,
     SiteArrays,
     State,
+    conditions,
     initial_state,
     leaf_drivers,
     one_pass,
@@ -120,11 +122,17 @@ class Point(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """What the passes read besides the unknowns; before `_prepared`, `x` is a pair of forcing and stress."""
+    """What the passes read besides the unknowns; before `_prepared`, `x` is a pair, of forcing (later conditions) and stress."""
 
     x: Any
     p: Parameters
     site: SiteArrays
+
+
+def _conditions(static, batch: _Batch) -> tuple[Conditions, Any]:
+    scheme, axes, _ = static
+    in_axes = ((0, 0), axes.parameters, axes.site)
+    return jax.vmap(lambda x, p, site: (conditions(x[0], p, site, scheme), x[1]), in_axes=in_axes)(*batch)
 
 
 def _prepared(static, batch: _Batch) -> Prepared:
@@ -282,7 +290,8 @@ def _solved_in_parts(static, x, p, site) -> Point:
         total = _rows(inputs)
         return jax.tree.map(partial(_joined, total), _in_turn(solved, axes, size, inputs))
 
-    return _for_platform(static, FORWARD_LAYERS, all_parts, _Batch(x, p, site))
+    inputs = _Batch(x, p, site)
+    return _for_platform(static, FORWARD_LAYERS, all_parts, inputs._replace(x=_conditions(static, inputs)))
 
 
 def _joined(total: int, y):
@@ -316,7 +325,11 @@ def _pulled_back_in_parts(static, u, x, p, site, *direct):
         parts = _in_turn(one_part, axes, size, inputs, u, direct)
         return _per_row(axes, partial(_joined, _rows(inputs)), parts, otherwise=lambda y: y.sum(axis=0))
 
-    return tuple(_for_platform(static, BACKWARD_LAYERS, all_parts, _Batch(x, p, site), u, direct))
+    inputs = _Batch(x, p, site)
+    x, pull = jax.vjp(partial(_conditions, static), inputs)
+    by_parts = _for_platform(static, BACKWARD_LAYERS, all_parts, inputs._replace(x=x), u, direct)
+    by_conditions = pull(by_parts.x)[0]
+    return by_conditions.x, *jax.tree.map(jnp.add, by_parts[1:], by_conditions[1:])
 
 
 def _pullback(static, batch: _Batch, u, direct) -> _Batch:

@@ -1,8 +1,8 @@
 """One half-hour of the canopy, from forcing to fluxes: the whole flow of the model in one file.
 
-`prepare` computes everything that the unknowns do not change; `one_pass` maps a state to the next one and to fluxes. The
-solution is the state that `one_pass` maps to itself; `profiles` adds the air above. All are written for ONE half-hour and
-batched with `vmap`.
+`conditions` and `prepare` compute everything that the unknowns do not change, single numbers and profiles; `one_pass` maps a
+state to the next one and to fluxes. The solution is the state that `one_pass` maps to itself; `profiles` adds the air above.
+All are written for ONE half-hour and batched with `vmap`.
 """
 
 from collections.abc import Callable
@@ -68,6 +68,36 @@ class State(NamedTuple):
     co2: Any
     leaf_temperature: Any
     surface_temperature: Any
+
+
+class Conditions(NamedTuple):
+    """Air, sky, sun and soil of a half-hour: a number each, none of which the unknowns change.
+
+    They are a step of their own because XLA would otherwise compute some, the height of the sun with its 13 sines, again for
+    every leaf that reads them.
+    """
+
+    air_temperature: Any
+    vapour_pressure: Any
+    co2: Any
+    pressure: Any
+    density: Any
+    molar_density: Any
+    friction_velocity: Any
+    wind_speed: Any
+    sin_beta: Any
+    projection: Any
+    incoming: sky.IncomingShortwave
+    shortwave_in: Any
+    longwave_in: Any
+    layer_lai: Any
+    tau_d: Any
+    chi: Any
+    soil_vapour_resistance: Any
+    soil_conductance: Any
+    deep_temperature: Any
+    soil_water_content: Any
+    observed_canopy_height: Any
 
 
 class Prepared(NamedTuple):
@@ -152,40 +182,19 @@ def canopy_heights(canopy_height, n_layers: int):
     return canopy_height * (jnp.arange(n_layers) + 1.0) / n_layers
 
 
-def prepare(forcing: Forcing, p: Parameters, site: SiteArrays, stress, scheme: Scheme) -> Prepared:
-    """Sun, radiation transfer of short-wave, wind, soil properties of one half-hour (0-d forcing)."""
-    n = scheme.n_layers
+def conditions(forcing: Forcing, p: Parameters, site: SiteArrays, scheme: Scheme) -> Conditions:
+    """Air, sky, sun and soil of one half-hour (0-d forcing)."""
     temperature = forcing.air_temperature + ZERO_CELSIUS
     shortwave_in = jnp.maximum(forcing.shortwave_in, 0.0)
     sin_beta = sine_of_solar_elevation(
         forcing.day_of_year, forcing.hour, site.latitude, site.longitude, site.utc_offset
     )
     incoming = sky.split_shortwave(sin_beta, shortwave_in, forcing.pressure)
-    longwave_in = _where_finite(forcing.longwave_in, sky.sky_longwave(sin_beta, incoming.q, temperature))
-
-    layer_lai = forcing.lai * site.lai_scale / n
+    layer_lai = forcing.lai * site.lai_scale / scheme.n_layers
     sky_g = leaf_angle.sky_projection(site.leaf_angle_weights)
     tau_d, chi = leaf_angle.diffuse_interception(layer_lai, p.leaf_clumping_factor, sky_g)
-    cos_zenith = jnp.maximum(sin_beta, sky.MIN_SIN_BETA)
-    projection = leaf_angle.mean_projection(cos_zenith, site.leaf_angle_weights)
-    beam = shortwave.beam_penetration(sin_beta, projection, p.leaf_clumping_factor, layer_lai, n)
-    bands = jax.vmap(shortwave.transfer, in_axes=(None, 0, 0, 0, 0, 0, None, None))(
-        beam,
-        jnp.stack([incoming.par_beam, incoming.nir_beam]),
-        jnp.stack([incoming.par_diffuse, incoming.nir_diffuse]),
-        jnp.stack([p.par_reflect, p.nir_reflect]),
-        jnp.stack([p.par_trans, p.nir_trans]),
-        jnp.stack([p.par_soil_refl, p.nir_soil_refl]),
-        tau_d,
-        chi,
-    )
-    par, nir = (jax.tree.map(lambda y, k=k: y[k], bands) for k in range(2))
-    absorbed_par = jnp.stack([par.sunlit, par.shaded])
-
-    heights = canopy_heights(site.canopy_height, n)
-    wind_speed = jnp.maximum(forcing.wind_speed, p.wind_floor)
     conductivity = thermal_conductivity(forcing.soil_water_content, temperature, forcing.pressure, p)
-    return Prepared(
+    return Conditions(
         air_temperature=temperature,
         vapour_pressure=1000.0 * forcing.vapour_pressure,
         co2=forcing.co2,
@@ -193,23 +202,50 @@ def prepare(forcing: Forcing, p: Parameters, site: SiteArrays, stress, scheme: S
         density=air_density(forcing.pressure, temperature),
         molar_density=molar_air_density(forcing.pressure, temperature),
         friction_velocity=jnp.maximum(forcing.friction_velocity, p.friction_velocity_floor),
+        wind_speed=jnp.maximum(forcing.wind_speed, p.wind_floor),
+        sin_beta=sin_beta,
+        projection=leaf_angle.mean_projection(jnp.maximum(sin_beta, sky.MIN_SIN_BETA), site.leaf_angle_weights),
+        incoming=incoming,
+        shortwave_in=shortwave_in,
+        longwave_in=_where_finite(forcing.longwave_in, sky.sky_longwave(sin_beta, incoming.q, temperature)),
         layer_lai=layer_lai,
         tau_d=tau_d,
         chi=chi,
-        sunlit=beam.sunlit,
-        absorbed_par=absorbed_par,
-        absorbed_shortwave=absorbed_par / PAR_PER_JOULE + jnp.stack([nir.sunlit, nir.shaded]),
-        wind=wind_profile(wind_speed, heights, site.canopy_height, site.measurement_height, p.wind_extinction),
-        longwave_in=longwave_in,
-        longwave_layers=longwave.factor(p.ep, p.epsoil, tau_d, n),
-        shortwave_in=shortwave_in,
-        shortwave_out=par.up_top / PAR_PER_JOULE + nir.up_top,
-        soil_shortwave=par.ground_net / PAR_PER_JOULE + nir.ground_net,
         soil_vapour_resistance=surface_vapour_resistance(forcing.soil_water_content, p),
         soil_conductance=conductivity / site.soil_depth,
         deep_temperature=forcing.soil_temperature + ZERO_CELSIUS,
         soil_water_content=forcing.soil_water_content,
         observed_canopy_height=_where_finite(forcing.observed_canopy_height, site.canopy_height),
+    )
+
+
+def prepare(c: Conditions, p: Parameters, site: SiteArrays, stress, scheme: Scheme) -> Prepared:
+    """Short-wave transfer, wind and long-wave coefficients of one half-hour."""
+    n = scheme.n_layers
+    beam = shortwave.beam_penetration(c.sin_beta, c.projection, p.leaf_clumping_factor, c.layer_lai, n)
+    bands = jax.vmap(shortwave.transfer, in_axes=(None, 0, 0, 0, 0, 0, None, None))(
+        beam,
+        jnp.stack([c.incoming.par_beam, c.incoming.nir_beam]),
+        jnp.stack([c.incoming.par_diffuse, c.incoming.nir_diffuse]),
+        jnp.stack([p.par_reflect, p.nir_reflect]),
+        jnp.stack([p.par_trans, p.nir_trans]),
+        jnp.stack([p.par_soil_refl, p.nir_soil_refl]),
+        c.tau_d,
+        c.chi,
+    )
+    par, nir = (jax.tree.map(lambda y, k=k: y[k], bands) for k in range(2))
+    absorbed_par = jnp.stack([par.sunlit, par.shaded])
+    heights = canopy_heights(site.canopy_height, n)
+    unchanged = {name: value for name, value in c._asdict().items() if name in Prepared._fields}
+    return Prepared(
+        **unchanged,
+        sunlit=beam.sunlit,
+        absorbed_par=absorbed_par,
+        absorbed_shortwave=absorbed_par / PAR_PER_JOULE + jnp.stack([nir.sunlit, nir.shaded]),
+        wind=wind_profile(c.wind_speed, heights, site.canopy_height, site.measurement_height, p.wind_extinction),
+        longwave_layers=longwave.factor(p.ep, p.epsoil, c.tau_d, n),
+        shortwave_out=par.up_top / PAR_PER_JOULE + nir.up_top,
+        soil_shortwave=par.ground_net / PAR_PER_JOULE + nir.ground_net,
         stress=jnp.broadcast_to(stress, (n,)),
     )
 
