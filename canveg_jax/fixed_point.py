@@ -195,9 +195,10 @@ def _in_turn(run: Callable, axes: Axes, size: int, batch: _Batch, rows: Any = ()
         def cut(y):
             return jax.lax.dynamic_slice_in_dim(y, k * size, size)
 
-        return run(_per_row(axes, cut, batch), *jax.tree.map(cut, (rows, cotangents)))
+        return (_per_row(axes, cut, batch), *jax.tree.map(cut, (rows, cotangents)))
 
-    return jax.lax.map(part, jnp.arange(count))
+    # A part is cut out in the turn before its own: what a loop carries lies in memory, else every kernel would cut for itself.
+    return jax.lax.scan(lambda now, k: (part(k + 1), run(*now)), part(0), jnp.arange(count))[1]
 
 
 def _for_platform(static, layers: int, function: Callable, batch: _Batch, *more):
