@@ -1,6 +1,5 @@
 """Energy is conserved: canopy plus soil at the solution, short-wave always."""
 
-from functools import partial
 
 import hypothesis.strategies as st
 import jax
@@ -9,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 import canveg_jax as cv
-from canveg_jax.half_hour import prepare
+from canveg_jax.half_hour import conditions, prepare
 from canveg_jax.io import read_tower
 from canveg_jax.io.synthetic import synthetic_weather
 
@@ -35,8 +34,11 @@ def shortwave_error(canopy: cv.Canopy, forcing: cv.Forcing) -> np.ndarray:
         jax.tree.map(lambda x: 0 if np.ndim(x) else None, canopy.parameters),
         0 if len(canopy.sites) > 1 else None,
     )
-    each = jax.vmap(partial(prepare, scheme=canopy.scheme), in_axes=(*axes, 0))
-    x = jax.jit(each)(forcing, canopy.parameters, site, np.ones(len(forcing)))
+
+    def prepared(forcing, p, site, stress):
+        return prepare(conditions(forcing, p, site, canopy.scheme), p, site, stress, canopy.scheme)
+
+    x = jax.jit(jax.vmap(prepared, in_axes=(*axes, 0)))(forcing, canopy.parameters, site, np.ones(len(forcing)))
     leaves = (
         x.layer_lai * (x.sunlit * x.absorbed_shortwave[:, 0] + (1 - x.sunlit) * x.absorbed_shortwave[:, 1]).sum(1).T
     )
