@@ -58,11 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def use_threads() -> None:
-    """Let the numerical libraries use `$CANVEG_THREADS` cores. Works before they are imported only.
+    """Let the numerical libraries use `$CANVEG_THREADS` cores, and PyTorch's threads sleep while they have nothing to do
+    (`OMP_WAIT_POLICY`): by default they wait busily and keep the cores from JAX. Works before they are imported only.
 
     Raises:
         SystemExit: not a whole number of at least 1.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     threads = os.environ.get("CANVEG_THREADS")
     if threads is None:
         return

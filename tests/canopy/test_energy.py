@@ -1,6 +1,5 @@
 """Energy is conserved: canopy plus soil at the solution, short-wave always."""
 
-
 import hypothesis.strategies as st
 import jax
 import numpy as np

@@ -1,5 +1,6 @@
 """The command line: every shipped configuration from CSV files to the picture, and its refusals."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from towers import boring_tower
 import canveg_jax as cv
 from canveg_jax.io import read_fluxes, read_tower
 from lightning_modules import HybridCanopy
-from lightning_modules.cli import main
+from lightning_modules.cli import main, use_threads
 from lightning_modules.predictions import read_predictions
 from lightning_modules.synthetic_towers import synthetic_sites, write_prepared_csv
 
@@ -219,6 +220,19 @@ def test_help_needs_no_heavy_import():
     run = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
     assert all(word in run.stdout for word in ("fit", "simulate", "CANVEG_CACHE"))
+
+
+def test_threads_that_have_nothing_to_do_sleep(monkeypatch):
+    """Before PyTorch is imported, unless the user has decided."""
+    for own, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if own:
+            monkeypatch.setenv("OMP_WAIT_POLICY", own)
+        use_threads()
+        assert os.environ["OMP_WAIT_POLICY"] == expected
+    code = "import os, sys; from lightning_modules.cli import main; main(['towers']); print('torch' in sys.modules)"
+    lines = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines[-1] == "False"  # the module of the command line itself must not import it
 
 
 def test_threads_must_be_a_number(monkeypatch):
