@@ -1,20 +1,21 @@
 """What a half-hour costs: forward and derivative of the canopy, the bridge and training steps on top, compile time.
 
-`python -m benchmarks.bench_canopy` measures everything on synthetic weather in one run and prints a table with machine,
-date and commit; `--out FILE.md` appends it to a file. Ratios within a run can be trusted, absolute times of different runs
-cannot.
+    pytest benchmarks/bench_canopy.py -W ignore --benchmark-json=bench.json       # everything: some thirty programs to compile
+    pytest benchmarks/bench_canopy.py -W ignore -k "50-float64-1024"              # a part of it
+    python -m benchmarks.report bench.json --out benchmarks/RESULTS.md            # the table, with machine, date and commit
 
-Every row is the fastest of several repetitions. `passes` is the number of passes of the slowest half-hour of the batch, then
-the mean. `compile` is tracing and compilation of that program, nothing cached. `kflop`, `transcendentals` and `kB` are
-XLA's own count for ONE pass of one half-hour, each kernel's reads and writes counted although caches serve most of them;
-`flop/s` and `B/s` are these, times the mean passes, per second, over the measured peak of a matrix product and of a copy.
-The derivative has no such count: its loops are of several kinds.
+Ratios within a run can be trusted, absolute times of different runs cannot. Times are the least of many rounds by
+pytest-benchmark; the three training steps, whose ratio counts, are taken in turn instead.
+
+`passes` is the number of passes of the slowest half-hour of the batch, then the mean. `compile` is tracing and compilation of
+that program, nothing cached. `kflop`, `transcendentals` and `kB` are XLA's own count for ONE pass of one half-hour, each
+kernel's reads and writes counted although caches serve most of them; `flop/s` and `B/s` are these, times the mean passes, per
+second, over the measured peak of a matrix product and of a copy. The derivative has no such count: its loops are of several
+kinds.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -23,10 +24,10 @@ import jax
 import jax.numpy as jnp
 import lightning as L
 import numpy as np
+import pytest
 import torch
 
 import canveg_jax as cv
-from benchmarks.reporting import add_out, heading, markdown, publish
 from benchmarks.training import EpochClock, invented_tower
 from bridges import TorchCanopy
 from canveg_jax import half_hour
@@ -37,46 +38,18 @@ from lightning_modules.statistics import ScalingStatistics
 
 SEED = 0
 DAYS = 365
+TRAINING_BATCH = 1024
+LAYERS = pytest.mark.parametrize("layers", [1, 50])
+ALLOWED = {"LE": 0.05, "NEE": 0.005}
+"""Differences of single from double precision that are counted, W m-2 and umol m-2 s-1."""
 
 
 class Case(NamedTuple):
-    """One row of the table."""
+    """What a program is compiled for."""
 
-    what: str
     layers: int
     dtype: str
     batch: int
-
-
-class Timing(NamedTuple):
-    """Seconds: first call (trace, compile, run) and the fastest of the later ones."""
-
-    first: float
-    fastest: float
-
-
-def fastest(call: Callable[[], Any], seconds: float = 2.0, least: int = 3) -> Timing:
-    """Time a call that blocks until its result is there."""
-    start = time.perf_counter()
-    call()
-    first = time.perf_counter() - start
-    times: list[float] = []
-    while len(times) < least or (sum(times) < seconds and len(times) < 200):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return Timing(first, min(times))
-
-
-def machine() -> dict[str, float]:
-    """Measured copy bandwidth (GB/s, read + write) and multiply-add rate (GFLOP/s) of this process in float64."""
-    x = torch.ones(1 << 25, dtype=torch.float64)
-    y = torch.empty_like(x).fill_(0)  # in memory that is there: a fresh result would measure page faults
-    bandwidth = 2 * x.nbytes / fastest(lambda: torch.mul(x, 1.000001, out=y), 1.0).fastest / 1e9
-    a = jnp.ones((2048, 2048))
-    product = jax.jit(lambda a: a @ a)
-    flops = 2 * 2048**3 / fastest(lambda: product(a).block_until_ready(), 1.0).fastest / 1e9
-    return {"bandwidth": bandwidth, "flops": flops}
 
 
 def half_hours(batch: int, dtype: str) -> dict[str, np.ndarray]:
@@ -135,34 +108,45 @@ def one_pass_cost(case: Case) -> dict[str, float]:
     return {ours: cost.get(theirs, 0.0) / case.batch for ours, theirs in names.items()}
 
 
-def bench_jax(case: Case, peak: dict[str, float]) -> list[dict]:
-    """Forward and derivative in JAX alone."""
+@pytest.fixture(autouse=True)
+def clean_jax():
+    """Double precision, and no program kept from one case to the next."""
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.clear_caches()
+
+
+@pytest.mark.parametrize("what", ["forward", "derivative"])
+@pytest.mark.parametrize("batch", [1, 32, 1024, 32_768])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@LAYERS
+def test_canopy(benchmark, what: str, layers: int, dtype: str, batch: int):
+    """Forward, or forward and derivative, in JAX alone."""
+    case = Case(layers, dtype, batch)
     _, forward, gradient, arguments = programs(case)
-    rows = []
-    for what, function in (("forward", forward), ("forward + derivative", gradient)):
-        start = time.perf_counter()
-        compiled = function.lower(*arguments).compile()
-        compile_seconds = time.perf_counter() - start
-        diagnostics = compiled(*arguments)[-1]
-        timing = fastest(lambda f=compiled: jax.block_until_ready(f(*arguments)))
-        passes = np.asarray(diagnostics.passes)
-        more: dict[str, float] = {"memory": compiled.memory_analysis().temp_size_in_bytes / case.batch}
-        if what == "forward":
-            more |= (cost := one_pass_cost(case))
-            per_second = passes.mean() * case.batch / timing.fastest
-            more["flop/s"] = cost["kflop"] * per_second / (peak["flops"] * 1e9)
-            more["B/s"] = cost["kB"] * per_second / (peak["bandwidth"] * 1e9)
-        residual = float(diagnostics.residual.max())
-        rows.append(row(case, what, timing.fastest, compile_seconds, passes, residual, **more))
-    return rows
+    start = time.perf_counter()
+    compiled = {"forward": forward, "derivative": gradient}[what].lower(*arguments).compile()
+    seconds = time.perf_counter() - start
+    diagnostics = compiled(*arguments)[-1]
+    benchmark(lambda: jax.block_until_ready(compiled(*arguments)))
+    more = one_pass_cost(case) if what == "forward" else {}
+    benchmark.extra_info.update(
+        described(
+            case, np.asarray(diagnostics.passes), what="forward + derivative" if what == "derivative" else what,
+            compile=seconds, residual=float(diagnostics.residual.max()),
+            memory=compiled.memory_analysis().temp_size_in_bytes / batch, **more,
+        )
+    )  # fmt: skip
 
 
-def bench_training(case: Case, steps: int = 6, rounds: int = 4) -> list[dict]:
+@LAYERS
+def test_training_step(benchmark, layers: int, steps: int = 6, rounds: int = 8):
     """An optimiser step in JAX alone, through the bridge, and under a Lightning trainer: the same loss, in turn.
 
     All twenty tunable parameters and the stress are differentiated. The JAX step has no network and no optimiser: it is the
     value and derivative of the loss with respect to raw parameters and stress.
     """
+    case = Case(layers, "float64", TRAINING_BATCH)
     tower = invented_tower(DAYS)
     chosen = np.random.default_rng(SEED).integers(0, tower.sizes["time"], case.batch * steps)
     data = HalfHourDataset([tower], ("latent_heat", "nee"), dtype=getattr(torch, case.dtype), rows=[chosen])
@@ -206,21 +190,25 @@ def bench_training(case: Case, steps: int = 6, rounds: int = 4) -> list[dict]:
         return clock.seconds[-1]
 
     epochs = {"step in JAX": jax_epoch, "step through the bridge": torch_epoch, "step under Lightning": lightning_epoch}
-    firsts, best = {}, dict.fromkeys(epochs, float("inf"))
-    for round_ in range(rounds + 1):
+    firsts, times = {}, {name: [] for name in epochs}
+
+    def in_turn() -> None:
         for name, epoch in epochs.items():
             start = time.perf_counter()
             seconds = epoch() or time.perf_counter() - start
-            if round_:
-                best[name] = min(best[name], seconds / steps)
-            else:
-                firsts[name] = seconds
-    last = passes[-1]
-    return [row(case, name, best[name], firsts[name], last, float("nan")) for name in epochs]
+            firsts.setdefault(name, seconds)
+            times[name].append(seconds / steps)
+
+    benchmark.pedantic(in_turn, rounds=rounds, warmup_rounds=1)
+    for name in epochs:
+        info = {"what": name, "seconds": min(times[name][1:]), "compile": firsts[name]}
+        benchmark.extra_info.setdefault("rows", []).append(described(case, passes[-1], **info))
 
 
-def bench_bridge(case: Case) -> list[dict]:
+@LAYERS
+def test_bridge_forward(benchmark, layers: int):
     """The forward pass from torch, without gradients."""
+    case = Case(layers, "float64", TRAINING_BATCH)
     operation = TorchCanopy(canopy_of(case.layers))
     forcing = {name: torch.as_tensor(column) for name, column in half_hours(case.batch, case.dtype).items()}
     stress = torch.full((case.batch,), 0.9, dtype=getattr(torch, case.dtype))
@@ -231,84 +219,33 @@ def bench_bridge(case: Case) -> list[dict]:
 
     start = time.perf_counter()
     out = forward()
-    first = time.perf_counter() - start
-    timing = fastest(forward)
-    return [row(case, "bridge, forward", timing.fastest, first, out["passes"].numpy(), float(out["residual"].max()))]
+    seconds = time.perf_counter() - start
+    benchmark(forward)
+    info = {"what": "bridge, forward", "compile": seconds, "residual": float(out["residual"].max())}
+    benchmark.extra_info.update(described(case, out["passes"].numpy(), **info))
 
 
-def bench_precision(case: Case, allowed: dict[str, float]) -> str:
+@LAYERS
+def test_precision(benchmark, layers: int):
     """How far single precision is from double, over the whole synthetic year."""
     weather = synthetic_weather(SYNTHETIC_SITES["SYN-Hum"], DAYS, SEED)
     columns = {n: weather[n].values for n in cv.FORCING_TABLE if n in weather}
-    canopy = canopy_of(case.layers)
-    fluxes = {t: canopy(cv.Forcing(**{n: c.astype(t) for n, c in columns.items()})) for t in ("float64", "float32")}
+    canopy = canopy_of(layers)
+    double = canopy(cv.Forcing(**columns))
+    single = benchmark.pedantic(lambda: canopy(cv.Forcing(**{n: c.astype("float32") for n, c in columns.items()})))
     parts = []
-    for name, bound in allowed.items():
-        apart = np.abs(getattr(fluxes["float32"], name) - getattr(fluxes["float64"], name))
+    for name, bound in ALLOWED.items():
+        apart = np.abs(getattr(single, name) - getattr(double, name))
         parts.append(
             f"{name} within {bound} for {np.mean(apart <= bound):.2%} (99.9 %: {np.quantile(apart, 0.999):.2g}, "
             f"largest {apart.max():.2g})"
         )
-    return f"float32 against float64, {case.layers} layers, {columns['hour'].size} half-hours: {'; '.join(parts)}.\n"
+    half_hours = columns["hour"].size
+    benchmark.extra_info["note"] = (
+        f"float32 against float64, {layers} layers, {half_hours} half-hours: {'; '.join(parts)}."
+    )
 
 
-def row(case: Case, what: str, seconds: float, compile_seconds: float, passes, residual: float, **more: float) -> dict:
-    """One line of the table."""
-    return {
-        "what": what, "layers": case.layers, "dtype": case.dtype, "batch": case.batch,
-        "us / half-hour": seconds / case.batch * 1e6, "half-hours / s": case.batch / seconds,
-        "compile s": compile_seconds, "passes": f"{passes.max()} ({passes.mean():.1f})", "residual": residual, **more,
-    }  # fmt: skip
-
-
-def table(rows: list[dict]) -> str:
-    """The rows as a Markdown table."""
-    heads = ("what", "layers", "dtype", "batch", "us / half-hour", "half-hours / s", "compile s", "passes", "residual W m-2",
-             "temp kB / half-hour", "kflop", "transcendentals", "kB", "flop/s", "B/s")  # fmt: skip
-    formats = {"memory": (1e3, ".1f"), "kflop": (1e3, ".0f"), "transcendentals": (1, ".0f"), "kB": (1e3, ".0f"),
-               "flop/s": (1, ".2f"), "B/s": (1, ".2f")}  # fmt: skip
-    lines = [
-        [
-            r["what"], r["layers"], r["dtype"], r["batch"], f"{r['us / half-hour']:.1f}", f"{r['half-hours / s']:.0f}",
-            f"{r['compile s']:.1f}", r["passes"], "" if np.isnan(r["residual"]) else f"{r['residual']:.1e}",
-            *(format(r[k] / unit, f) if k in r else "" for k, (unit, f) in formats.items()),
-        ]
-        for r in rows
-    ]  # fmt: skip
-    return markdown(heads, lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, nargs="+", default=[1, 50])
-    parser.add_argument("--dtypes", nargs="+", default=["float64", "float32"], choices=["float64", "float32"])
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 1024, 32_768])
-    parser.add_argument("--training", type=int, default=1024, help="batch size of the training steps; 0: none")
-    add_out(parser)
-    options = parser.parse_args()
-    jax.config.update("jax_enable_x64", True)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    peak = machine()
-    rows: list[dict] = []
-    notes: list[str] = []
-
-    def add(more: list[dict]) -> None:
-        rows.extend(more)
-        print("\n".join(table(more).splitlines()[2:]), flush=True)
-
-    for layers in options.layers:
-        for dtype in options.dtypes:
-            for batch in options.batches:
-                add(bench_jax(Case("", layers, dtype, batch), peak))
-        if options.training:
-            case = Case("", layers, "float64", options.training)
-            add(bench_bridge(case))
-            add(bench_training(case))
-        if len(options.dtypes) == 2:
-            notes.append(bench_precision(Case("", layers, "", 0), {"LE": 0.05, "NEE": 0.005}))
-    speed = f"Copy bandwidth {peak['bandwidth']:.1f} GB/s, matrix product {peak['flops']:.0f} GFLOP/s (float64).\n"
-    publish("\n".join([heading("Canopy") + speed, table(rows), "", *notes]), options.out)
-
-
-if __name__ == "__main__":
-    main()
+def described(case: Case, passes: np.ndarray, **more: Any) -> dict[str, Any]:
+    """What the report says of a case besides its time."""
+    return {**case._asdict(), "most_passes": int(passes.max()), "mean_passes": float(passes.mean()), **more}

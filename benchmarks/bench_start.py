@@ -33,7 +33,7 @@ def child(what: str, layers: int, batch: int, cache: Path) -> dict[str, float]:
     cv.keep_programs(cache / "programs")
     from benchmarks.bench_canopy import Case, programs
 
-    _, forward, gradient, arguments = programs(Case("", layers, "float64", batch))
+    _, forward, gradient, arguments = programs(Case(layers, "float64", batch))
     jax.block_until_ready(arguments)
     start = time.perf_counter()
     traced = {"forward": forward, "derivative": gradient}[what].trace(*arguments)
