@@ -151,7 +151,8 @@ def test_training_step(benchmark, layers: int, steps: int = 6, rounds: int = 8):
     chosen = np.random.default_rng(SEED).integers(0, tower.sizes["time"], case.batch * steps)
     data = HalfHourDataset([tower], ("latent_heat", "nee"), dtype=getattr(torch, case.dtype), rows=[chosen])
     sites = [canopy_of(case.layers).site]
-    model = HybridCanopy(sites, stress="network", statistics=ScalingStatistics.of(data, sites))
+    statistics = ScalingStatistics.of(data, sites)
+    model = HybridCanopy(sites, stress="network", statistics=statistics, warm_start=False)  # as the others
     loader = torch.utils.data.DataLoader(data, batch_size=case.batch, collate_fn=collate)
     batches = list(loader)
     optimizer = model.configure_optimizers()

@@ -68,7 +68,11 @@ class TorchCanopy(torch.nn.Module):
         self._bridge()
 
     def forward(
-        self, forcing: Mapping[str, torch.Tensor], stress: torch.Tensor | None = None
+        self,
+        forcing: Mapping[str, torch.Tensor],
+        stress: torch.Tensor | None = None,
+        *,
+        start: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Fluxes of a batch of half-hours.
 
@@ -76,9 +80,13 @@ class TorchCanopy(torch.nn.Module):
             forcing: columns `[time]` by the names of `canveg_jax.FORCING_TABLE`, and `site` (index, optional). Their dtype
                 is that of the computation.
             stress: factor in (0, 1], `[time]` or `[time, layer]`; overrides the module's own.
+            start: `state` of an earlier call for similar conditions, for example of these half-hours in the last epoch: a third
+                to a half of the passes to the same tolerance, the same derivatives. Rows that are not finite start as usual;
+                `torch.full((n, canopy.state_size), torch.nan)` is a first start.
 
         Returns:
-            Tensors `[time]` by the names of `canveg_jax.Fluxes`, and `converged` (bool), `residual` (W m-2), `passes`.
+            Tensors `[time]` by the names of `canveg_jax.Fluxes`, and `converged` (bool), `residual` (W m-2), `passes`; with
+            `start` also `state`, `[time, state_size]`, without derivative.
 
         Raises:
             KeyError: a forcing variable is missing or unknown.
@@ -100,28 +108,39 @@ class TorchCanopy(torch.nn.Module):
             forcing = {name: column[rows] for name, column in forcing.items()}
             site = None if site is None else site[rows]
             stress = None if stress is None else stress[rows]
+            start = None if start is None else start[rows]
         like = forcing["air_temperature"]
         dtype = like.dtype
         raw = {name: z.to(dtype) for name, z in self.raw.items()}
         stress = None if stress is None else stress.to(dtype)
         site_arrays = {name: getattr(self, f"site_{name}").to(like) for name in vars(self.canopy.site_arrays)}
-        out = self._solve(raw, forcing, stress, None if site is None else site.int(), site_arrays)
+        start = None if start is None else start.detach().to(dtype)
+        out = self._solve(raw, forcing, stress, None if site is None else site.int(), site_arrays, start)
+        if start is not None:
+            out = {**out, "state": out["state"].detach()}
         return {name: value[:n_rows] for name, value in out.items()}
 
     def parameter_values(self) -> dict[str, torch.Tensor]:
         """Physical values of the tunable parameters, differentiable."""
         return self._constrain(dict(self.raw.items())) if self.tunable else {}
 
-    def _canopy_fluxes(self, raw, forcing, stress, site, site_arrays):
+    @property
+    def state_size(self) -> int:
+        """Number of unknowns of a half-hour."""
+        return 5 * self.canopy.site.n_layers + 1
+
+    def _canopy_fluxes(self, raw, forcing, stress, site, site_arrays, start):
         values = cv.constrain(raw, self.canopy.parameters.values)
         if self.per_site and site is not None:
             values = {name: value[site] for name, value in values.items()}
         elif self.per_site:
             values = {name: value[0] for name, value in values.items()}
         site_arrays = type(self.canopy.site_arrays)(**site_arrays)
-        solution = self.canopy.compute(values, cv.Forcing(site=site, **forcing), stress, site_arrays=site_arrays)
+        forcing = cv.Forcing(site=site, **forcing)
+        solution = self.canopy.compute(values, forcing, stress, site_arrays=site_arrays, start=start)
         fluxes = {name: jnp.asarray(value) for name, value in vars(solution.fluxes).items()}
-        return {**fluxes, **solution.diagnostics._asdict()}
+        state = {} if start is None else {"state": solution.state}
+        return {**fluxes, **solution.diagnostics._asdict(), **state}
 
     def __getstate__(self) -> dict:
         return {k: v for k, v in self.__dict__.items() if k not in ("_solve", "_constrain")}
@@ -132,7 +151,7 @@ class TorchCanopy(torch.nn.Module):
 
     def _bridge(self) -> None:
         """The compiled functions, which are no part of the module's state."""
-        self._solve = jax2torch(self._canopy_fluxes, nondiff_argnames=("site", "site_arrays"), name="canopy")
+        self._solve = jax2torch(self._canopy_fluxes, nondiff_argnames=("site", "site_arrays", "start"), name="canopy")
         self._constrain = jax2torch(lambda raw: cv.constrain(raw, self.canopy.parameters.values), name="constrain")
 
 

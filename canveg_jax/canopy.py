@@ -37,11 +37,12 @@ class Diagnostics(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """Everything about a batch of half-hours."""
+    """Everything about a batch of half-hours. `state`: the unknowns `[time, 5 N + 1]`, a start for `Canopy.compute`."""
 
     fluxes: Fluxes
     profiles: Profiles
     diagnostics: Diagnostics
+    state: Any
 
 
 class NotConvergedWarning(UserWarning):
@@ -150,6 +151,7 @@ class Canopy:
         stress: Any = None,
         *,
         site_arrays: SiteArrays | None = None,
+        start: Any = None,
     ) -> Solution:
         """The canopy as a pure function: jit it, differentiate it, put it in your own JAX program. Never warns.
 
@@ -159,6 +161,8 @@ class Canopy:
             stress: as in `solve`.
             site_arrays: site constants to use instead of the canopy's own (`Canopy.site_arrays`). As an argument of your
                 program they are no constants in it, so that another site does not compile again.
+            start: `Solution.state` of similar conditions, for example of the last epoch: fewer passes to the same tolerance, same
+                derivatives. Rows that are not finite start as usual.
         """
         if not isinstance(parameters, Parameters):
             parameters = self.parameters.replace(parameters)
@@ -170,7 +174,8 @@ class Canopy:
             stress = self._own_stress(parameters, forcing)
         stress = _checked_stress(jnp.asarray(stress, dtype), forcing.air_temperature.shape[0], self.scheme)
         site = self.site_arrays if site_arrays is None else site_arrays
-        return _solution(self.scheme, self.options, len(self.sites) > 1, site, parameters, forcing, stress)
+        start = None if start is None else jnp.asarray(start, dtype)
+        return _solution(self.scheme, self.options, len(self.sites) > 1, site, parameters, forcing, stress, start)
 
     def _own_stress(self, parameters: Parameters, forcing: Forcing):
         """Factor of the canopy's stress function, `[time]` or `[time, layer]`."""
@@ -197,6 +202,7 @@ def _solution(
     parameters: Parameters,
     forcing: Forcing,
     stress: Any,
+    start: Any = None,
 ) -> Solution:
     """The solution as a function of everything that is a number."""
     dtype = forcing.air_temperature.dtype
@@ -210,10 +216,10 @@ def _solution(
     static = (scheme, _Static(axes), options)
     columns = jax.tree.map(lambda y: y if jnp.issubdtype(y.dtype, jnp.floating) else y.astype(dtype), forcing)
     columns = eqx.tree_at(lambda f: f.site, columns, None)
-    fluxes, profiles, point = solve_canopy(static, (columns, stress), parameters, site)
+    fluxes, profiles, point = solve_canopy(static, (columns, stress), parameters, site, start)
     physical = jnp.all(jnp.isfinite(profiles.air_temperature), axis=1) & jnp.all(profiles.vapour_pressure > 0, axis=1)
     diagnostics = Diagnostics(point.passes, point.residual, point.converged & physical)
-    return Solution(fluxes, profiles, jax.lax.stop_gradient(diagnostics))
+    return Solution(fluxes, profiles, *jax.lax.stop_gradient((diagnostics, point.value)))
 
 
 _solved = jax.jit(_solution, static_argnums=(0, 1, 2))

@@ -213,7 +213,7 @@ def _for_platform(static, layers: int, function: Callable, batch: _Batch, *more)
     return function(size, batch, *more)
 
 
-def _solve(static, batch: _Batch) -> anderson.FixedPoint:
+def _solve(static, batch: _Batch, start: Any = None) -> anderson.FixedPoint:
     scheme, axes, options = static
     n = scheme.n_layers
     dtype = batch.x.air_temperature.dtype
@@ -228,9 +228,12 @@ def _solve(static, batch: _Batch) -> anderson.FixedPoint:
 
         return step
 
+    first = jax.vmap(lambda x: pack(initial_state(x)))(batch.x)
+    if start is not None:
+        first = jnp.where(jnp.all(jnp.isfinite(start), axis=1, keepdims=True), start, first)
     return anderson.solve(
         step_of(batch),
-        jax.vmap(lambda x: pack(initial_state(x)))(batch.x),
+        first,
         residual_scale(n, dtype),
         _mixing(n, dtype),
         tolerance=tolerance,
@@ -259,18 +262,20 @@ def _profiles(static, fluxes: Fluxes, leaves: LeafExchange, batch: _Batch) -> Pr
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def solve_canopy(static, x: tuple[Forcing, Any], p: Parameters, site: SiteArrays) -> Point:
+def solve_canopy(static, x: tuple[Forcing, Any], p: Parameters, site: SiteArrays, start: Any = None) -> Point:
     """Converged half-hours of a batch.
 
     Args:
         static: `(Scheme, Axes, SolverOptions)`, hashable.
         x: forcing (floating point, without `site`) and stress factor, leading axis = batch.
         p, site: parameters and site arrays, with a leading axis where `Axes` says so.
+        start: states `[B, 5 N + 1]` (`pack`) to start from, ordinary starts where they are not finite. It decides the passes, not
+            the solution or its derivatives beyond the tolerance.
 
     Returns:
         `Point`; its fluxes and profiles are differentiable.
     """
-    return stored(_solved_in_parts, static, _POINT)(x, p, site)
+    return stored(_solved_in_parts, static, _POINT)(x, p, site, start)
 
 
 _POINT = jax.tree.structure(
@@ -278,18 +283,18 @@ _POINT = jax.tree.structure(
 )
 
 
-def _solved_in_parts(static, x, p, site) -> Point:
+def _solved_in_parts(static, x, p, site, start=None) -> Point:
     axes = static[1]
 
-    def solved(inputs: _Batch, *_) -> Point:
+    def solved(inputs: _Batch, start: Any, _) -> Point:
         batch = inputs._replace(x=_prepared(static, inputs))
-        point = _solve(static, batch)
+        point = _solve(static, batch, start)
         fluxes, leaves = point.aux
         return Point(fluxes, _profiles(static, fluxes, leaves, batch), point._replace(aux=None))
 
     def all_parts(size: int, inputs: _Batch) -> Point:
         total = _rows(inputs)
-        return jax.tree.map(partial(_joined, total), _in_turn(solved, axes, size, inputs))
+        return jax.tree.map(partial(_joined, total), _in_turn(solved, axes, size, inputs, start))
 
     inputs = _Batch(x, p, site)
     return _for_platform(static, FORWARD_LAYERS, all_parts, inputs._replace(x=_conditions(static, inputs)))
@@ -300,15 +305,15 @@ def _joined(total: int, y):
     return y.reshape(-1, *y.shape[2:])[:total]
 
 
-def _forward(static, x, p, site):
-    solved = solve_canopy(static, x, p, site)
+def _forward(static, x, p, site, start):
+    solved = solve_canopy(static, x, p, site, start)
     return solved, (solved.point.value, _Batch(x, p, site))
 
 
 def _backward(static, saved, cotangent: Point):
     u, inputs = saved
     pull_back = stored(_pulled_back_in_parts, static, jax.tree.structure(tuple(inputs)))
-    return pull_back(u, *inputs, cotangent.fluxes, cotangent.profiles)
+    return *pull_back(u, *inputs, cotangent.fluxes, cotangent.profiles), None
 
 
 def _pulled_back_in_parts(static, u, x, p, site, *direct):

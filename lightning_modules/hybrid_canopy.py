@@ -19,6 +19,7 @@ from canveg_jax import NotConvergedWarning, Site
 
 from .losses import FluxLoss, LossKind, LossTerms, loss_weights
 from .metrics import FluxMetrics, LossSums
+from .solution_memory import SolutionMemory
 from .statistics import ScalingStatistics
 from .stress_inputs import with_scaled_lai
 from .stress_modules import build_stress, stress_specification
@@ -62,6 +63,8 @@ class HybridCanopy(L.LightningModule):
         schedule: `constant`, or `cosine` to zero over the planned steps.
         per_site: every site has its own value of each tuned parameter.
         solver: changes of `canveg_jax.SolverOptions`, for example `{max_passes: 200}`.
+        warm_start: in training, start each half-hour at its solution of the last epoch (`SolutionMemory`): fewer passes to the
+            same tolerance.
         statistics: scaling statistics, if they do not come from the data module (`ScalingStatistics` or its
             `to_dict()`).
         physics: replaces `TorchCanopy`: a module `(forcing, stress=) -> dict of fluxes` with `raw` and
@@ -90,6 +93,7 @@ class HybridCanopy(L.LightningModule):
         schedule: Literal["constant", "cosine"] = "constant",
         per_site: bool = False,
         solver: dict[str, Any] | None = None,
+        warm_start: bool = True,
         statistics: ScalingStatistics | dict[str, Any] | None = None,
         physics: nn.Module | None = None,
     ):
@@ -107,6 +111,8 @@ class HybridCanopy(L.LightningModule):
             )
             physics = TorchCanopy(canopy, tunable=tunable, per_site=per_site)
         self.physics = physics
+        known = isinstance(physics, TorchCanopy) and warm_start
+        self._memory = SolutionMemory(physics.state_size) if known else None
         self.start_values = {name: value.numpy().copy() for name, value in self._physical_values().items()}
         for name, z in self._raw().items():
             self.register_buffer(f"start_{name}", z.detach().clone())
@@ -124,22 +130,29 @@ class HybridCanopy(L.LightningModule):
             "parameters": parameters, "stress": stress_specification(self.stress), "le_weight": le_weight,
             "weights": weights, "loss": loss, "network_lr": network_lr, "parameter_lr": parameter_lr,
             "weight_decay": weight_decay, "prior_weight": prior_weight, "schedule": schedule, "per_site": per_site,
-            "solver": solver,
+            "solver": solver, "warm_start": warm_start,
         })  # fmt: skip
         if statistics is not None:
             self.set_statistics(statistics)
 
     # --- the model
 
-    def forward(self, forcing: Mapping[str, torch.Tensor], site: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    def forward(
+        self,
+        forcing: Mapping[str, torch.Tensor],
+        site: torch.Tensor | None = None,
+        start: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
         """Fluxes `[time]` by name, `stress` (factor used; 1 without a stress module), and diagnostics.
 
-        `stress` is the factor used (1 without a stress module); diagnostics are `converged`, `residual`, `passes`.
+        `stress` is the factor used (1 without a stress module); diagnostics are `converged`, `residual`, `passes`. With `start`
+        (see `TorchCanopy`) also `state`.
         """
         forcing = dict(forcing)
         module = self.stress
         factor = None if module is None else module(with_scaled_lai(forcing, site, self.sites))
-        out = self.physics({**forcing, "site": site} if site is not None else forcing, stress=factor)
+        more = {} if start is None else {"start": start}
+        out = self.physics({**forcing, "site": site} if site is not None else forcing, stress=factor, **more)
         return {**out, "stress": torch.ones_like(forcing["air_temperature"]) if factor is None else factor}
 
     def set_statistics(self, statistics: ScalingStatistics | Mapping[str, Any]) -> None:
@@ -173,13 +186,19 @@ class HybridCanopy(L.LightningModule):
         Where there are such half-hours the batch is solved again with a solved half-hour in their place, flagged as
         not converged.
         """
-        fluxes = self(batch["forcing"], batch["site"])
+        memory = self._memory if "row" in batch else None
+        start = None if memory is None else memory.recall(batch["site"], batch["row"])
+        fluxes = self(batch["forcing"], batch["site"], start)
         solved = fluxes["converged"]
+        if memory is not None:
+            memory.keep(batch["site"], batch["row"], fluxes.pop("state"), solved)
         finite = torch.stack([torch.isfinite(v) for v in fluxes.values() if v.is_floating_point()]).all(dim=0)
         if bool((solved | finite).all()) or not bool(solved.any()):
             return fluxes
         rows = torch.where(solved, torch.arange(len(solved), device=solved.device), solved.int().argmax())
-        again = self({name: column[rows] for name, column in batch["forcing"].items()}, batch["site"][rows])
+        forcing = {name: column[rows] for name, column in batch["forcing"].items()}
+        again = self(forcing, batch["site"][rows], None if start is None else start[rows])
+        again.pop("state", None)
         return {**again, "converged": solved}
 
     def prior(self) -> torch.Tensor:
@@ -216,6 +235,8 @@ class HybridCanopy(L.LightningModule):
 
     def on_fit_start(self) -> None:
         self._constants = self._fixed_constants()
+        if self._memory is not None:
+            self._memory.forget()  # rows of other data
 
     def on_fit_end(self) -> None:
         now = self._fixed_constants()

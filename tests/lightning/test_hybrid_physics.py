@@ -114,6 +114,38 @@ def test_twin_experiment_recovers_parameter_and_stress(physics, data, tower):
     assert np.sqrt(np.mean((stress - truth)[light] ** 2)) < 0.05
 
 
+def test_the_second_epoch_starts_at_the_solutions_of_the_first(physics, data):
+    """Fewer passes to the same solution and the same gradient; half-hours that nothing is known of start as usual."""
+    data.setup()
+    model = hybrid(physics, statistics=data.statistics).double()
+    batch = data.parts["train"].__getitems__(range(BATCH))
+    cold = model(batch["forcing"], batch["site"])
+    first = model.trainable_fluxes(batch)
+    known = model._memory.recall(batch["site"], batch["row"])
+    known[::2] = torch.nan
+    half = model(batch["forcing"], batch["site"], known)
+    with torch.no_grad():
+        for p in model.stress.parameters():
+            p.mul_(0.98)
+    moved = model(batch["forcing"], batch["site"])
+    second = model.trainable_fluxes(batch)
+    assert "state" not in first and "state" not in second and not half["state"].requires_grad
+    for name in ("LE", "NEE", "passes"):
+        assert torch.equal(first[name], cold[name]) and torch.equal(half[name][::2], cold[name][::2])
+    assert (half["passes"][1::2] < cold["passes"][1::2]).all()
+    assert second["passes"].double().mean() < 0.8 * moved["passes"].double().mean()
+    assert second["converged"].all()
+    for name in ("LE", "NEE"):
+        assert (moved[name] - cold[name]).abs().max() > 1e-3  # the network did move
+        torch.testing.assert_close(second[name], moved[name], rtol=0, atol=1e-7)
+    gradients = [
+        torch.autograd.grad(model.batch_loss(batch, fluxes).loss, list(model.stress.parameters()))
+        for fluxes in (moved, second)
+    ]
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
+
+
 def test_constants_are_bit_identical_and_a_change_is_noticed(physics, data):
     before = {name: np.array(value) for name, value in physics.canopy.parameters.values.items()}
     model = hybrid(physics)
@@ -159,7 +191,7 @@ def test_the_program_of_another_site_is_the_same():
         physics = TorchCanopy(cv.Canopy(SITE.model_copy(update=constants)), tunable=("kball",))
         site = {name: getattr(physics, f"site_{name}").numpy() for name in vars(physics.canopy.site_arrays)}
         forcing = {name: np.ones(8) for name in cv.FORCING_TABLE}
-        arguments = {"kball": np.zeros(())}, forcing, np.ones(8), None, site
+        arguments = {"kball": np.zeros(())}, forcing, np.ones(8), None, site, None
         return jax.jit(physics._canopy_fluxes).lower(*arguments).as_text()
 
     assert program() == program(latitude=10.0, lai_scale=0.3, name="elsewhere")
