@@ -73,8 +73,10 @@ class State(NamedTuple):
 class Conditions(NamedTuple):
     """Air, sky, sun and soil of a half-hour: a number each, none of which the unknowns change.
 
-    They are a step of their own because XLA would otherwise compute some, the height of the sun with its 13 sines, again for
-    every leaf that reads them.
+    Units of `Forcing`, but K and Pa; radiation W m-2 (PAR umol m-2 s-1). `sin_beta`: sine of solar elevation; `projection`: G of
+    the leaves towards it; `layer_lai`, `tau_d`, `chi`: leaf area of a layer, its transmission of diffuse light, interception per
+    leaf area. They are a step of their own because XLA would otherwise compute some, the height of the sun with its 13 sines,
+    again for every leaf that reads them.
     """
 
     air_temperature: Any

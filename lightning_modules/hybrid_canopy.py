@@ -111,8 +111,8 @@ class HybridCanopy(L.LightningModule):
             )
             physics = TorchCanopy(canopy, tunable=tunable, per_site=per_site)
         self.physics = physics
-        known = isinstance(physics, TorchCanopy) and warm_start
-        self._memory = SolutionMemory(physics.state_size) if known else None
+        remembers = isinstance(physics, TorchCanopy) and warm_start
+        self._memory = SolutionMemory(physics.state_size) if remembers else None
         self.start_values = {name: value.numpy().copy() for name, value in self._physical_values().items()}
         for name, z in self._raw().items():
             self.register_buffer(f"start_{name}", z.detach().clone())
