@@ -1,6 +1,7 @@
 """The benchmarks run, and the report says what they measured."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ def test_canopy_benchmark_and_its_report(tmp_path):
     """One layer, forward, batches of one: the smallest of the cases, by the commands of `make bench`."""
     results, table = tmp_path / "bench.json", tmp_path / "results.md"
     pytest_ = [sys.executable, "-m", "pytest", "benchmarks/bench_canopy.py", "-q", "-W", "ignore", "-p", "no:xdist"]
-    subprocess.run([*pytest_, "-k", "1-float64-1-forward", f"--benchmark-json={results}"], cwd=ROOT, check=True)
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # no worker of xdist
+    subprocess.run(
+        [*pytest_, "-k", "1-float64-1-forward", f"--benchmark-json={results}"], cwd=ROOT, env=alone, check=True
+    )
     (measured,) = json.loads(results.read_text())["benchmarks"]
     subprocess.run([sys.executable, "-m", "benchmarks.report", results, "--out", table], cwd=ROOT, check=True)
     heads, _, cells = (
