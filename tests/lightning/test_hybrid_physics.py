@@ -146,6 +146,18 @@ def test_the_second_epoch_starts_at_the_solutions_of_the_first(physics, data):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
 
 
+def test_a_ragged_batch_starts_at_the_states_of_its_own_rows(physics, tower):
+    """Padded inside: the states that come back are those of the rows given, and start only these."""
+    forcing = {name: torch.tensor(tower[name].values[:40]) for name in cv.FORCING_TABLE}
+    stress = torch.full((40,), 0.7, dtype=torch.float64)
+    with torch.no_grad():
+        cold = physics(forcing, stress=stress, start=torch.full((40, physics.state_size), torch.nan))
+        warm = physics(forcing, stress=stress, start=cold["state"])
+    assert cold["state"].shape == (40, 5 * SITE.n_layers + 1)
+    assert (warm["passes"] == 1).all() and (cold["passes"] > 3).all()
+    assert torch.equal(warm["state"], cold["state"]) and torch.equal(warm["LE"], cold["LE"])
+
+
 def test_constants_are_bit_identical_and_a_change_is_noticed(physics, data):
     before = {name: np.array(value) for name, value in physics.canopy.parameters.values.items()}
     model = hybrid(physics)
