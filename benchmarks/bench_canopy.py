@@ -30,11 +30,11 @@ import torch
 import canveg_jax as cv
 from benchmarks.training import EpochClock, invented_tower
 from bridges import TorchCanopy
-from canveg_jax import half_hour
-from canveg_jax.io.synthetic import SYNTHETIC_SITES, synthetic_weather
+from canveg_jax.physics import column as half_hour
+from canveg_jax.synthetic import SYNTHETIC_SITES, synthetic_weather
 from lightning_modules import HybridCanopy
-from lightning_modules.dataset import HalfHourDataset, collate
-from lightning_modules.statistics import ScalingStatistics
+from lightning_modules.data.dataset import HalfHourDataset, collate
+from lightning_modules.data.statistics import ScalingStatistics
 
 SEED = 0
 DAYS = 365

@@ -8,7 +8,7 @@ import lightning as L
 import numpy as np
 import xarray as xr
 
-from canveg_jax.io.synthetic import SYNTHETIC_SITES, synthetic_weather
+from canveg_jax.synthetic import SYNTHETIC_SITES, synthetic_weather
 
 
 def invented_tower(days: int) -> xr.Dataset:

@@ -11,7 +11,7 @@ import torch
 import canveg_jax as cv
 from canveg_jax.transforms import check_names
 
-from ._jax2torch import jax2torch
+from ._jax2torch.function import jax2torch
 
 _OPTIONAL = tuple(name for name, info in cv.FORCING_TABLE.items() if info.optional)
 _REQUIRED = tuple(name for name, info in cv.FORCING_TABLE.items() if not info.optional)

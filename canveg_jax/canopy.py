@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .dispersion import dispersion_matrix
-from .fixed_point import Axes, SolverOptions, solve_canopy
 from .forcing import Forcing
-from .half_hour import Fluxes, Profiles, Scheme, SiteArrays
-from .leaf_angle import leaf_angle_weights
 from .parameters import Parameters
+from .physics.column import Fluxes, Profiles, Scheme, SiteArrays
+from .physics.dispersion import dispersion_matrix
+from .physics.leaf_angle import leaf_angle_weights
 from .site import Site
-from .stress import STRESSES
+from .solver.implicit import Axes, SolverOptions, solve_canopy
+from .stress.soil_moisture import STRESSES
 
 CHUNK = 1024
 """Half-hours solved at once by `Canopy.solve`: bounds its memory and lets one compiled program serve any record."""

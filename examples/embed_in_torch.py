@@ -11,7 +11,7 @@ import torch
 import canveg_jax as cv
 from bridges import TorchCanopy
 from canveg_jax.io import vapour_pressure_deficit
-from canveg_jax.io.synthetic import known_stress, synthetic_weather
+from canveg_jax.synthetic import known_stress, synthetic_weather
 
 jax.config.update("jax_enable_x64", True)
 

@@ -7,31 +7,31 @@ from importlib import import_module
 from typing import Any
 
 _NAMES: dict[str, tuple[str, ...]] = {
-    "baselines": ("Climatology", "LinearRegression"),
-    "datamodule": ("FluxTowerDataModule", "half_hour_loader"),
-    "dataset": ("HalfHourDataset", "collate"),
-    "flux_network": ("FluxNetwork",),
-    "hybrid_canopy": ("HybridCanopy", "NonFiniteGradientWarning"),
-    "losses": ("FluxLoss", "loss_weights"),
-    "metrics": ("Bias", "FluxMetrics", "KlingGuptaEfficiency"),
-    "tuned_parameters": ("parameter_table",),
-    "soil_moisture_stress": ("SoilMoistureStress",),
-    "splits": ("Split", "block_split"),
-    "statistics": ("MeanSd", "ScalingStatistics"),
-    "stress_inputs": ("STRESS_INPUTS",),
-    "stress_modules": ("STRESS_MODULES",),
-    "stress_network": ("StressNetwork",),
-    "targets": ("DEFAULT_TARGETS", "FLUX_OF_TARGET"),
-    "tower_files": ("TowerFiles",),
+    "models.baselines": ("Climatology", "LinearRegression"),
+    "data.datamodule": ("FluxTowerDataModule", "half_hour_loader"),
+    "data.dataset": ("HalfHourDataset", "collate"),
+    "models.flux_network": ("FluxNetwork",),
+    "models.hybrid_canopy": ("HybridCanopy", "NonFiniteGradientWarning"),
+    "models.losses": ("FluxLoss", "loss_weights"),
+    "evaluation.metrics": ("Bias", "FluxMetrics", "KlingGuptaEfficiency"),
+    "models.tuned_parameters": ("parameter_table",),
+    "closures.soil_moisture_stress": ("SoilMoistureStress",),
+    "data.splits": ("Split", "block_split"),
+    "data.statistics": ("MeanSd", "ScalingStatistics"),
+    "data.inputs": ("STRESS_INPUTS",),
+    "closures.registry": ("STRESS_MODULES",),
+    "closures.stress_network": ("StressNetwork",),
+    "data.targets": ("DEFAULT_TARGETS", "FLUX_OF_TARGET"),
 }
-_MODULE = {name: module for module, names in _NAMES.items() for name in names}
+_MODULE = {name: f".{module}" for module, names in _NAMES.items() for name in names}
+_MODULE["TowerFiles"] = "canveg_jax.io.tower_files"
 __all__ = list(_MODULE)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULE:
         raise AttributeError(f"module 'lightning_modules' has no attribute '{name}'")
-    return getattr(import_module(f".{_MODULE[name]}", __name__), name)
+    return getattr(import_module(_MODULE[name], __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -4,7 +4,7 @@ from .humidity import vapour_pressure_deficit as vapour_pressure_deficit
 from .measured import interpolated_samples as interpolated_samples
 from .netcdf import read_fluxes as read_fluxes
 from .netcdf import write_fluxes as write_fluxes
-from .tower_csv import read_tower as read_tower
+from .read_tower import read_tower as read_tower
 from .tower_dataset import TARGET_TABLE as TARGET_TABLE
 from .tower_dataset import TowerDataWarning as TowerDataWarning
 from .tower_dataset import TowerFileError as TowerFileError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .csv_file import TowerCsv
+from .formats.csv import TowerCsv
 from .tower_dataset import Column, TowerFileError
 
 Lai = float | pd.Series | str

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..fluxes_table import FLUX_TABLE
+from ..fluxes import FLUX_TABLE
 
 TIME_UNITS = "minutes since 1970-01-01 00:00:00"
 

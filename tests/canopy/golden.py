@@ -11,8 +11,7 @@ import pandas as pd
 
 import canveg_jax as cv
 from canveg_jax.io import read_tower
-
-from .published_forms import FORMS, angle_weights, published
+from tests.canopy.published_forms import FORMS, angle_weights, published
 
 SITES = ("US-Bi1", "US-Hn1")
 WINDOWS = ("growing", "winter")

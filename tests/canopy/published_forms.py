@@ -10,11 +10,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from canveg_jax import fixed_point, half_hour, leaf_angle, longwave, shortwave, two_stream
-from canveg_jax.constants import AIR_MOLAR_MASS, AIR_SPECIFIC_HEAT, GAS_CONSTANT, GRAVITY, STEFAN_BOLTZMANN, VON_KARMAN
-from canveg_jax.scalar_profiles import ScalarDeviation
-from canveg_jax.soil_surface import SoilSurface, stability_factor
-from canveg_jax.thermodynamics import latent_heat_of_vaporisation, saturation_vapour_pressure
+from canveg_jax.physics import column as half_hour
+from canveg_jax.physics import leaf_angle, longwave, shortwave, two_stream
+from canveg_jax.physics.constants import (
+    AIR_MOLAR_MASS,
+    AIR_SPECIFIC_HEAT,
+    GAS_CONSTANT,
+    GRAVITY,
+    STEFAN_BOLTZMANN,
+    VON_KARMAN,
+)
+from canveg_jax.physics.scalar_profiles import ScalarDeviation
+from canveg_jax.physics.soil_surface import SoilSurface, stability_factor
+from canveg_jax.physics.thermodynamics import latent_heat_of_vaporisation, saturation_vapour_pressure
+from canveg_jax.solver import implicit as fixed_point
 
 MEASUREMENT_HEIGHT = 5.0
 """m, of both towers that have published runs."""

@@ -9,9 +9,8 @@ import pytest
 
 import canveg_jax as cv
 from canveg_jax.canopy import CHUNK
-
-from .segments import KINDS, UNITS, Segments, find_jumps, random_segments
-from .synthetic_sites import small_sites
+from tests.canopy.segments import KINDS, UNITS, Segments, find_jumps, random_segments
+from tests.canopy.synthetic_sites import small_sites
 
 PUBLISHED_STABLE = 0.31
 DEFAULT_STABLE = cv.PARAMETER_TABLE["stability_stable"].default

@@ -11,7 +11,7 @@ import pytest
 import canveg_jax as cv
 from canveg_jax.canopy import _solution
 from canveg_jax.io import read_tower
-from canveg_jax.io.synthetic import SYNTHETIC_SITES, synthetic_weather
+from canveg_jax.synthetic import SYNTHETIC_SITES, synthetic_weather
 
 OUTPUTS = ("LE", "H", "NEE")
 TIGHT = cv.SolverOptions(tolerance=1e-10, max_passes=200, adjoint_tolerance=1e-12, adjoint_max_passes=300)

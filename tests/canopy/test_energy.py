@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 
 import canveg_jax as cv
-from canveg_jax.half_hour import conditions, prepare
 from canveg_jax.io import read_tower
-from canveg_jax.io.synthetic import synthetic_weather
-
-from .synthetic_sites import random_sites
+from canveg_jax.physics.column import conditions, prepare
+from canveg_jax.synthetic import synthetic_weather
+from tests.canopy.synthetic_sites import random_sites
 
 N_SITES, N_LAYERS, DAYS = 6, 4, 2
 TIGHT = cv.SolverOptions(tolerance=1e-8, max_passes=300)

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import canveg_jax as cv
-
-from .golden import FLUXES, PUBLISHED, SITES, WINDOWS, golden, light, published_fluxes, run
+from tests.canopy.golden import FLUXES, PUBLISHED, SITES, WINDOWS, golden, light, published_fluxes, run
 
 CASES = [(site, window, time) for site in SITES for window in WINDOWS for time in ("day", "night")]
 

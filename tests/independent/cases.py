@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .column import solve_half_hour
+from tests.independent.column import solve_half_hour
 
 NAN = math.nan
 

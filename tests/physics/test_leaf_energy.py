@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canveg_jax.leaf_energy import leaf_energy_balance, vapour_conductance
-from canveg_jax.thermodynamics import air_density, latent_heat_of_vaporisation
+from canveg_jax.physics.leaf_energy import leaf_energy_balance, vapour_conductance
+from canveg_jax.physics.thermodynamics import air_density, latent_heat_of_vaporisation
 from tests.independent import leaf
-
-from . import published_leaf
-from .checks import all_finite, derivative_error, precision_error, relative_error
+from tests.physics import published_leaf
+from tests.physics.checks import all_finite, derivative_error, precision_error, relative_error
 
 SIGMA = 5.670367e-8
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from canveg_jax import Parameters
-from canveg_jax.constants import STEFAN_BOLTZMANN
-from canveg_jax.leaf_boundary_layer import leaf_boundary_layer
-from canveg_jax.leaf_energy import leaf_energy_balance, vapour_conductance
-from canveg_jax.leaf_exchange import LeafDrivers, LeafExchange, leaf_exchange, linearised, tangent_response
-from canveg_jax.photosynthesis import kinetics
-from canveg_jax.stomata import gas_exchange
-from canveg_jax.thermodynamics import molar_conversion, saturation_vapour_pressure
+from canveg_jax.physics.constants import STEFAN_BOLTZMANN
+from canveg_jax.physics.gas_exchange import gas_exchange
+from canveg_jax.physics.leaf_boundary_layer import leaf_boundary_layer
+from canveg_jax.physics.leaf_energy import leaf_energy_balance, vapour_conductance
+from canveg_jax.physics.leaf_exchange import LeafDrivers, LeafExchange, leaf_exchange, linearised, tangent_response
+from canveg_jax.physics.photosynthesis import kinetics
+from canveg_jax.physics.thermodynamics import molar_conversion, saturation_vapour_pressure
 
 N = 4
 P = Parameters(kball=9.0)

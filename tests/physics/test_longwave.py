@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canveg_jax import longwave, two_stream
+from canveg_jax.physics import longwave, two_stream
 from tests.independent import radiation
-
-from .checks import all_finite, precision_error, relative_error
+from tests.physics.checks import all_finite, precision_error, relative_error
 
 SIGMA = 5.670367e-8
 factor = jax.jit(longwave.factor, static_argnums=3)

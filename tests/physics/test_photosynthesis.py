@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canveg_jax import Parameters, photosynthesis
-from canveg_jax.photosynthesis import kinetics
-
-from .checks import all_finite, derivative_error, precision_error, relative_error
+from canveg_jax import Parameters
+from canveg_jax.physics import photosynthesis
+from canveg_jax.physics.photosynthesis import kinetics
+from tests.physics.checks import all_finite, derivative_error, precision_error, relative_error
 
 rates = jax.jit(kinetics)
 

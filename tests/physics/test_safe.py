@@ -7,11 +7,10 @@ import pytest
 
 from canveg_jax.forcing import Forcing
 from canveg_jax.parameters import Parameters
-from canveg_jax.safe import power, relative_expm1
-from canveg_jax.stress import soil_moisture_stress
-
-from .checks import all_finite
-from .test_forcing import COLUMNS
+from canveg_jax.physics.safe import power, relative_expm1
+from canveg_jax.stress.soil_moisture import soil_moisture_stress
+from tests.canopy.test_forcing import COLUMNS
+from tests.physics.checks import all_finite
 
 
 def test_relative_expm1_and_its_derivative():

@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from canveg_jax.scalar_profiles import column_sources, scalar_profiles
-from canveg_jax.stability import dispersion_factor
-from canveg_jax.thermodynamics import latent_heat_of_vaporisation
-
-from .checks import derivative_error, precision_error, relative_error
+from canveg_jax.physics.scalar_profiles import column_sources, scalar_profiles
+from canveg_jax.physics.stability import dispersion_factor
+from canveg_jax.physics.thermodynamics import latent_heat_of_vaporisation
+from tests.physics.checks import derivative_error, precision_error, relative_error
 
 D = np.array([[5.0, 4.0], [3.0, 3.5], [1.0, 1.2], [0.0, 0.0]])
 WORKED = [  # zeta, profile: published with the soil source outside psi and psi = 0.973 below neutral (D13)

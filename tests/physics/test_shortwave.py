@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canveg_jax import leaf_angle, shortwave, two_stream
+from canveg_jax.physics import leaf_angle, shortwave, two_stream
 from tests.independent import radiation
-
-from .checks import all_finite, derivative_error, precision_error, relative_error
+from tests.physics.checks import all_finite, derivative_error, precision_error, relative_error
 
 PAR, NIR = (0.05, 0.05, 0.05), (0.60, 0.20, 0.10)
 """Default reflectance, transmittance, ground reflectance."""

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canveg_jax import sky
-
-from .checks import all_finite, derivative_error, precision_error, relative_error
+from canveg_jax.physics import sky
+from tests.physics.checks import all_finite, derivative_error, precision_error, relative_error
 
 WORKED = [  # sin beta, Rg, Ta (degC) -> q, PAR beam, PAR diffuse, NIR beam, NIR diffuse, sky long-wave; 101 kPa
     (0.9632488498, 900, 25, 0.8625587391, 1640.502942, 429.4970584, 331.9118725, 118.0881275, 385.9815005),

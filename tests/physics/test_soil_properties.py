@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canveg_jax import Parameters
-from canveg_jax.soil_properties import surface_vapour_resistance, thermal_conductivity
+from canveg_jax.physics.soil_properties import surface_vapour_resistance, thermal_conductivity
 from tests.independent import soil
 from tests.independent.column import DEFAULTS
-
-from .checks import all_finite, derivative_error, precision_error, relative_error
+from tests.physics.checks import all_finite, derivative_error, precision_error, relative_error
 
 conductivity = jax.jit(thermal_conductivity)
 

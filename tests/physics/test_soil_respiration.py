@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from canveg_jax import Parameters
-from canveg_jax.soil_respiration import alfalfa_respiration, q10_respiration, soil_temperature_at
-
-from .checks import all_finite, derivative_error, precision_error, relative_error
+from canveg_jax.physics.soil_respiration import alfalfa_respiration, q10_respiration, soil_temperature_at
+from tests.physics.checks import all_finite, derivative_error, precision_error, relative_error
 
 
 def test_worked_values(p):

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canveg_jax.soil_surface import SoilInputs, soil_surface_balance, stability_factor, surface_fluxes
+from canveg_jax.physics.soil_surface import SoilInputs, soil_surface_balance, stability_factor, surface_fluxes
 from tests.independent import soil
 from tests.independent.column import DEFAULTS
-
-from .checks import all_finite, derivative_error, precision_error, relative_error
+from tests.physics.checks import all_finite, derivative_error, precision_error, relative_error
 
 SIGMA = 5.670367e-8
 balance, fluxes_at = jax.jit(soil_surface_balance), jax.jit(surface_fluxes)

@@ -4,9 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from canveg_jax.stability import dispersion_factor, stability_parameter
-
-from .checks import all_finite, derivative_error, precision_error, relative_error
+from canveg_jax.physics.stability import dispersion_factor, stability_parameter
+from tests.physics.checks import all_finite, derivative_error, precision_error, relative_error
 
 A, B = 0.7182, 0.31
 

@@ -5,9 +5,8 @@ import pandas as pd
 import pvlib
 import pytest
 
-from canveg_jax.sun import sine_of_solar_elevation
-
-from .checks import derivative_error, precision_error, relative_error
+from canveg_jax.physics.sun import sine_of_solar_elevation
+from tests.physics.checks import derivative_error, precision_error, relative_error
 
 BI1 = (38.0991538, -121.49933, -8)
 WORKED = [(182, 12.5, 0.9632488498), (300, 7.5, 0.1772226894), (182, 23.0, -0.4480293847), (15, 16.5, 0.100787306)]

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from canveg_jax import thermodynamics as th
-
-from .checks import derivative_error, precision_error, relative_error
+from canveg_jax.physics import thermodynamics as th
+from tests.physics.checks import derivative_error, precision_error, relative_error
 
 WORKED = [  # T, e_s, slope, lambda
     (268.15, 422.0448, 31.944727, 2513817.5),

@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from canveg_jax.half_hour import canopy_heights
-from canveg_jax.wind import wind_profile
-
-from .checks import derivative_error, precision_error, relative_error
+from canveg_jax.physics.column import canopy_heights
+from canveg_jax.physics.wind import wind_profile
+from tests.physics.checks import derivative_error, precision_error, relative_error
 
 
 def test_worked_values():

@@ -1,0 +1,302 @@
+"""A torch network exported to a list of operator calls: which tensors go in, what is computed, what comes out.
+
+Export goes to the core ATen operators, except that every operator in the table stays whole: torch's decompositions of
+softplus, mish and their like have NaN derivatives far from zero.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.utils import _pytree as torch_tree
+
+from ..errors import BridgeError
+from .operators import ASSERTIONS, SIZE_ARITHMETIC, TABLE, UnsupportedOperatorError, is_random
+
+
+class NetworkError(BridgeError):
+    """A torch network, or the inputs of a converted one, that cannot be used as a pure function."""
+
+
+class Ref:
+    """Stands for the value number `index` in the arguments of a later call."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int):
+        self.index = index
+
+
+class Call(NamedTuple):
+    """One operator call. `origin` is where the user's module makes it, `dtypes` those of its results (None: a size)."""
+
+    operator: str | Callable
+    args: tuple
+    kwargs: dict[str, Any]
+    dtypes: Any
+    origin: str
+
+
+class Input(NamedTuple):
+    """What an input must be: sizes as numbers or names of free sizes, and its dtype."""
+
+    shape: tuple[int | str, ...]
+    dtype: torch.dtype
+
+
+class Program(NamedTuple):
+    """A network as a list of calls. Values are numbered: sources first, then the result of each call."""
+
+    sources: tuple[tuple[str, Any], ...]
+    """`("tensor", qualified name)`, `("constant", tensor)` or `("input", position)`."""
+    calls: tuple[Call, ...]
+    result: Any
+    """What the network returns (a tensor, dict, tuple ...), with a `Ref` in place of each tensor."""
+    inputs: tuple[Input, ...]
+    ranges: dict[str, tuple[int, int | None]]
+    """Smallest and largest admissible free sizes."""
+
+
+class _Leaves(torch.nn.Module):
+    """The network as a function of the tensors in its inputs; everything else in them is fixed."""
+
+    def __init__(self, module: torch.nn.Module, rebuild: Callable[[Sequence], tuple]):
+        super().__init__()
+        self.module = module
+        self.rebuild = rebuild
+        self.training = module.training
+
+    def forward(self, *leaves):
+        return self.module(*self.rebuild(leaves))
+
+
+def export_network(
+    module: torch.nn.Module,
+    leaves: Sequence[torch.Tensor],
+    rebuild: Callable[[Sequence], tuple],
+    free: Sequence[tuple[int, ...]],
+) -> Program:
+    """Trace a network.
+
+    Args:
+        module: the network, in the mode (train, eval) in which it is to be used.
+        leaves: example tensors; their values do not matter, their dtypes and fixed sizes do.
+        rebuild: arguments of the module from the leaves.
+        free: axes of each leaf whose size may change.
+
+    Raises:
+        NetworkError: the network cannot be traced, or is not a pure function (it updates buffers or inputs).
+        UnsupportedOperatorError: all operators without an equivalent, with their origin.
+    """
+    wrapped = _Leaves(module, rebuild)
+    with warnings.catch_warnings():
+        # Both come from torch's own code: its tree specifications, and the list of weights that RNN layers keep.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*_flat_weights.*", category=UserWarning)
+        exported = _trace(wrapped, _enlarged(leaves, free), free)
+        _keep_no_grad(exported)
+        decompositions = torch.export.default_decompositions()
+        for operator in [key for key in decompositions if str(key) in TABLE]:
+            decompositions.pop(operator)
+        exported = exported.run_decompositions(decompositions)
+    _require_pure(exported)
+    return _program(exported, module)
+
+
+def _enlarged(leaves: Sequence[torch.Tensor], free: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, ...]:
+    """Leaves whose free axes are at least 2 long: torch bakes in sizes 0 and 1."""
+    longest: dict[int, int] = {}
+    for leaf, axes in zip(leaves, free, strict=True):
+        for axis in axes:
+            longest[axis] = max(longest.get(axis, 2), leaf.shape[axis])
+    enlarged = []
+    for leaf, axes in zip(leaves, free, strict=True):
+        leaf = leaf.detach()
+        for axis in axes:
+            if leaf.shape[axis] == 1:
+                leaf = leaf.repeat_interleave(longest[axis], axis)
+            elif leaf.shape[axis] == 0:
+                leaf = leaf.new_zeros([longest[axis] if a == axis else n for a, n in enumerate(leaf.shape)])
+        enlarged.append(leaf.clone())
+    return tuple(enlarged)
+
+
+def _trace(wrapped: _Leaves, leaves: tuple[torch.Tensor, ...], free: Sequence[tuple[int, ...]]):
+    dynamic = tuple(
+        {axis: torch.export.Dim.DYNAMIC if axis in axes else torch.export.Dim.STATIC for axis in range(leaf.ndim)}
+        for leaf, axes in zip(leaves, free, strict=True)
+    )
+    try:
+        return torch.export.export(wrapped, leaves, dynamic_shapes=(dynamic,))
+    except Exception as error:  # torch raises many types here, from user errors to internal ones
+        reason = str(error).strip().split("\n\n")[0]
+        advice = "Use torch.where instead of branching on values, and sizes that do not depend on values."
+        if "specialized" in reason or "onstraints violated" in reason:
+            advice = "The network fixes a size that was to be free; name the free axes by `free_axes` (None: no axis)."
+        name = type(wrapped.module).__name__
+        raise NetworkError(f"{name} cannot be traced to a graph of operators: {reason}\n{advice}") from error
+
+
+def _keep_no_grad(exported: Any) -> None:
+    """Mark results computed under `torch.no_grad()` as constants; torch's decompositions forget it.
+
+    Raises:
+        UnsupportedOperatorError: autocast, control flow operators, gradients switched on again inside `no_grad`.
+    """
+    graph = exported.graph_module.graph
+    unsupported = []
+    for node in list(graph.nodes):
+        if node.op != "call_function" or not isinstance(node.target, torch._ops.HigherOrderOperator):
+            continue
+        inner = _inner_graph(exported.graph_module, node)
+        nested = inner is not None and any(
+            isinstance(n.target, torch._ops.HigherOrderOperator) for n in inner.graph.nodes if n.op == "call_function"
+        )
+        if node.target.name() != "wrap_with_set_grad_enabled" or nested:
+            unsupported.append(f"{node.target.name()} ({_origin(node)})")
+        elif node.args[0] is False:
+            for result in list(node.users):
+                with graph.inserting_after(result):
+                    constant = graph.call_function(torch.ops.aten.detach.default, (result,))
+                result.replace_all_uses_with(constant, delete_user_cb=lambda user, c=constant: user is not c)
+                constant.meta = dict(result.meta)
+    if unsupported:
+        raise UnsupportedOperatorError(_list_unsupported(unsupported))
+    graph.lint()
+    exported.graph_module.recompile()
+
+
+def _inner_graph(graph_module: Any, node: Any) -> Any:
+    for argument in node.args:
+        if isinstance(argument, torch.fx.Node) and argument.op == "get_attr":
+            return getattr(graph_module, str(argument.target), None)
+    return None
+
+
+def _require_pure(exported: Any) -> None:
+    changed = [
+        f"{'buffer' if spec.kind is OutputKind.BUFFER_MUTATION else 'input'} {_own_name(spec.target or spec.arg.name)}"
+        for spec in exported.graph_signature.output_specs
+        if spec.kind not in (OutputKind.USER_OUTPUT, OutputKind.TOKEN)
+    ]
+    if changed:
+        raise NetworkError(
+            f"the network changes {', '.join(changed)} when it runs, which a pure function cannot do. Call "
+            "module.eval() first (batch normalisation), or return the new value instead of storing it."
+        )
+
+
+def _own_name(name: str) -> str:
+    return name.removeprefix("module.")
+
+
+def _program(exported: Any, module: torch.nn.Module) -> Program:
+    """Number the values and translate each node."""
+    graph, signature = exported.graph_module.graph, exported.graph_signature
+    nodes = [node for node in graph.nodes if node.op != "output"]
+    canonical = _canonical_names(module)
+    kinds = {spec.arg.name: spec for spec in signature.input_specs}
+    numbers: dict[Any, int] = {}
+    sources, inputs, calls, unsupported = [], [], [], []
+    for node in nodes:
+        if node.op == "placeholder":
+            spec = kinds[node.name]
+            if not node.users and spec.kind is not InputKind.USER_INPUT:
+                continue
+            numbers[node] = len(numbers)
+            if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+                name = _own_name(spec.target)
+                sources.append(("tensor", canonical.get(name, name)))
+            elif spec.kind is InputKind.CONSTANT_TENSOR:
+                sources.append(("constant", exported.constants[spec.target].detach().clone()))
+            else:
+                sources.append(("input", len(inputs)))
+                inputs.append(_describe(node.meta["val"]))
+        elif node.op == "call_function":
+            name = node.target if node.target in SIZE_ARITHMETIC else str(node.target)
+            if name in ASSERTIONS:
+                continue
+            if isinstance(name, str) and name not in TABLE:
+                unsupported.append(f"{name} ({_origin(node)})")
+            numbers[node] = len(numbers)
+            args, kwargs = _refer(node.args, numbers), _refer(dict(node.kwargs), numbers)
+            calls.append(Call(name, args, kwargs, _dtypes(node.meta.get("val")), _origin(node)))
+        else:
+            unsupported.append(f"{node.op} {node.target} ({_origin(node)})")
+    if unsupported:
+        raise UnsupportedOperatorError(_list_unsupported(unsupported))
+    output = next(node for node in graph.nodes if node.op == "output")
+    result = torch_tree.tree_unflatten(_refer(tuple(output.args[0]), numbers), exported.call_spec.out_spec)
+    return Program(
+        tuple(sources), tuple(calls), result, tuple(inputs),
+        {str(symbol): _bounds(r) for symbol, r in exported.range_constraints.items()},
+    )  # fmt: skip
+
+
+def _canonical_names(module: torch.nn.Module) -> dict[str, str]:
+    """For each name of a tied parameter or buffer, the name under which the module lists it."""
+    names: dict[str, str] = {}
+    for listed in (module.named_parameters, module.named_buffers):
+        first = {id(tensor): name for name, tensor in listed()}
+        names |= {name: first[id(tensor)] for name, tensor in listed(remove_duplicate=False)}
+    return names
+
+
+def _describe(value: Any) -> Input:
+    return Input(tuple(n if isinstance(n, int) else str(n) for n in value.shape), value.dtype)
+
+
+def _bounds(limits: Any) -> tuple[int, int | None]:
+    """Admissible sizes. A traced size is always at least 2; unless the network asked for more, 0 and 1 do as well."""
+    low = int(limits.lower) if limits.lower >= 0 else 0
+    high = int(limits.upper) if limits.upper < 2**62 else None
+    return (0 if low <= 2 else low, high)
+
+
+def _refer(value: Any, numbers: dict[Any, int]) -> Any:
+    if isinstance(value, torch.fx.Node):
+        return Ref(numbers[value]) if value in numbers else None
+    if isinstance(value, (list, tuple)):
+        return tuple(_refer(v, numbers) for v in value)
+    if isinstance(value, dict):
+        return {k: _refer(v, numbers) for k, v in value.items()}
+    if isinstance(value, slice):
+        return slice(*(_refer(v, numbers) for v in (value.start, value.stop, value.step)))
+    return value
+
+
+def _dtypes(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.dtype
+    if isinstance(value, (list, tuple)):
+        return tuple(_dtypes(v) for v in value)
+    return None
+
+
+def _origin(node: Any) -> str:
+    """Where the user's module makes a call, as `'encoder.0' (Conv1d), model.py line 12: y = self.encoder(x)`."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    where = (
+        f"in {_own_name(stack[-1][0])!r} ({str(stack[-1][1]).rsplit('.', 1)[-1]})"
+        if len(stack) > 1
+        else "in the module"
+    )
+    library = str(torch.__path__[0])
+    frames = re.findall(r'File "(.+?)", line (\d+), in .+\n\s*(.*)', node.meta.get("stack_trace") or "")
+    frames = [f for f in frames if not f[0].startswith(library) and f[0] != __file__]
+    if not frames:
+        return where
+    file, line, text = frames[-1]
+    return f"{where}, {file} line {line}: {text.strip()}"
+
+
+def _list_unsupported(entries: list[str]) -> str:
+    advice = "Rewrite these lines with supported operators (docs/torch2jax.md lists them)."
+    if any(is_random(entry) for entry in entries):
+        advice = "A pure function has no randomness: call module.eval() first. " + advice
+    return "operators without a JAX equivalent:\n  " + "\n  ".join(dict.fromkeys(entries)) + "\n" + advice

@@ -1,0 +1,149 @@
+"""Sums, means, extremes and other reductions over axes."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from .pointwise import absolute
+from .table import UnsupportedOperatorError, aten, axes, jax_dtype
+
+
+def _cast(x, dtype):
+    return x if dtype is None else x.astype(jax_dtype(dtype))
+
+
+@aten("sum.dim_IntList", "sum.default")
+def _sum(x, dim=None, keepdim=False, *, dtype=None):
+    return jnp.sum(_cast(x, dtype), axis=axes(dim, x.ndim), keepdims=keepdim)
+
+
+@aten("mean.dim", "mean.default")
+def _mean(x, dim=None, keepdim=False, *, dtype=None):
+    return jnp.mean(_cast(x, dtype), axis=axes(dim, x.ndim), keepdims=keepdim)
+
+
+@aten("prod.default")
+def _prod(x, *, dtype=None):
+    return jnp.prod(_cast(x, dtype))
+
+
+@aten("prod.dim_int")
+def _prod_dim(x, dim, keepdim=False, *, dtype=None):
+    return jnp.prod(_cast(x, dtype), axis=dim, keepdims=keepdim)
+
+
+@aten("cumsum.default")
+def _cumsum(x, dim, *, dtype=None):
+    return jnp.cumsum(_cast(x, dtype), axis=dim) if x.ndim else _cast(x, dtype)
+
+
+@aten("var.correction")
+def _var(x, dim=None, *, correction=None, keepdim=False):
+    over = axes(dim, x.ndim)
+    count = math.prod(x.shape[a] for a in over)
+    deviation = x - jnp.mean(x, axis=over, keepdims=True)
+    return jnp.sum(jnp.square(deviation), axis=over, keepdims=keepdim) / (
+        count - (1 if correction is None else correction)
+    )
+
+
+@aten("std.correction")
+def _std(x, dim=None, *, correction=None, keepdim=False):
+    return _root(_var(x, dim, correction=correction, keepdim=keepdim))
+
+
+@aten("var_mean.correction")
+def _var_mean(x, dim=None, *, correction=None, keepdim=False):
+    return _var(x, dim, correction=correction, keepdim=keepdim), _mean(x, dim, keepdim)
+
+
+def _root(square):
+    """Square root with derivative 0 at 0, as torch has for norms and standard deviations."""
+    zero = square == 0
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
+
+
+@aten("linalg_vector_norm.default")
+def _vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
+    x, over = _cast(x, dtype), axes(dim, x.ndim)
+    if ord == 2:
+        return _root(jnp.sum(jnp.square(x), axis=over, keepdims=keepdim))
+    if ord == 1:
+        return jnp.sum(absolute(x), axis=over, keepdims=keepdim)
+    raise UnsupportedOperatorError(f"a vector norm of order {ord} has no JAX equivalent here. Use order 1 or 2.")
+
+
+@aten("amax.default")
+def _amax(x, dim=(), keepdim=False):
+    return jnp.max(x, axis=axes(dim, x.ndim), keepdims=keepdim)
+
+
+@aten("amin.default")
+def _amin(x, dim=(), keepdim=False):
+    return jnp.min(x, axis=axes(dim, x.ndim), keepdims=keepdim)
+
+
+@aten("max.default")
+def _max(x):
+    return jnp.max(x)
+
+
+@aten("min.default")
+def _min(x):
+    return jnp.min(x)
+
+
+@aten("argmax.default")
+def _argmax(x, dim=None, keepdim=False):
+    return jnp.argmax(x, axis=dim, keepdims=keepdim)
+
+
+@aten("argmin.default")
+def _argmin(x, dim=None, keepdim=False):
+    return jnp.argmin(x, axis=dim, keepdims=keepdim)
+
+
+def _pick(x, index, dim, keepdim):
+    index = jnp.expand_dims(index, dim)
+    values = jnp.take_along_axis(x, index, axis=dim)
+    return (values, index) if keepdim else (jnp.squeeze(values, dim), jnp.squeeze(index, dim))
+
+
+@aten("max.dim")
+def _max_dim(x, dim, keepdim=False):
+    """Values and indices; the derivative goes to the index, also at ties."""
+    return _pick(x, jnp.argmax(x, axis=dim), dim, keepdim)
+
+
+@aten("min.dim")
+def _min_dim(x, dim, keepdim=False):
+    return _pick(x, jnp.argmin(x, axis=dim), dim, keepdim)
+
+
+@aten("sort.default")
+def _sort(x, dim=-1, descending=False):
+    index = jnp.argsort(x, axis=dim, stable=True, descending=descending)
+    return jnp.take_along_axis(x, index, axis=dim), index
+
+
+@aten("any.default", "any.dim", "any.dims")
+def _any(x, dim=None, keepdim=False):
+    return jnp.any(x, axis=axes(dim, x.ndim), keepdims=keepdim)
+
+
+@aten("all.default", "all.dim", "all.dims")
+def _all(x, dim=None, keepdim=False):
+    return jnp.all(x, axis=axes(dim, x.ndim), keepdims=keepdim)
+
+
+@aten("cumprod.default")
+def _cumprod(x, dim, *, dtype=None):
+    return jnp.cumprod(_cast(x, dtype), axis=dim)
+
+
+@aten("logcumsumexp.default")
+def _logcumsumexp(x, dim):
+    return jax.lax.cumlogsumexp(x, axis=dim % x.ndim)

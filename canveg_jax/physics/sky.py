@@ -1,0 +1,71 @@
+"""Incoming radiation: beam and diffuse parts (Weiss & Norman 1985, as published) and long-wave from the sky.
+
+Spec 2 sections 3 and 5.1; decisions 2-4.
+"""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from .constants import PAR_PER_JOULE, PAR_SHARE, SOLAR_CONSTANT, STEFAN_BOLTZMANN
+from .elementary import ratio
+from .safe import power
+
+MIN_SIN_BETA = 1e-3
+"""Smallest sine of elevation that is divided by; no beam is left there."""
+
+_VISIBLE_SHARE, _NIR_SHARE = 0.383, 0.517
+_Q_MIN, _Q_MAX = 0.22, 0.89
+
+
+class IncomingShortwave(NamedTuple):
+    """Radiation at the canopy top, horizontal: PAR in umol m-2 s-1, near infrared in W m-2; `q` = clearness ratio."""
+
+    par_beam: Any
+    par_diffuse: Any
+    nir_beam: Any
+    nir_diffuse: Any
+    q: Any
+
+
+def split_shortwave(sin_beta, shortwave_in, pressure) -> IncomingShortwave:
+    """Split global radiation (W m-2, >= 0) into beam and diffuse PAR and near infrared; pressure in kPa.
+
+    Sun below the horizon: everything is diffuse (spec R9). By day and night
+    `(par_beam + par_diffuse)/4.6 + nir_beam + nir_diffuse = shortwave_in`.
+    """
+    day = sin_beta > 0
+    mu = jnp.maximum(sin_beta, MIN_SIN_BETA)
+    air_mass = ratio(pressure / 101.3, mu)
+    visible, nir = SOLAR_CONSTANT * _VISIBLE_SHARE, SOLAR_CONSTANT * _NIR_SHARE
+    beam_visible = visible * jnp.exp(-0.185 * air_mass) * mu
+    diffuse_visible = 0.4 * (visible * mu - beam_visible)
+    water = 0.077 * SOLAR_CONSTANT * power(2.0 * air_mass, 0.3)
+    beam_nir = (nir * jnp.exp(-0.06 * air_mass) - water) * mu
+    diffuse_nir = 0.6 * (nir - ratio(beam_visible, mu) - water) * mu
+    potential_visible = jnp.maximum(0.1, beam_visible + diffuse_visible)
+    potential_nir = jnp.maximum(0.1, beam_nir + diffuse_nir)
+    q = jnp.clip(ratio(shortwave_in, potential_visible + potential_nir), _Q_MIN, _Q_MAX)
+    share_visible = jnp.clip(ratio(beam_visible, potential_visible) * (1 - power((0.9 - q) / 0.70, 0.67)), 0, 1)
+    share_nir = jnp.clip(ratio(beam_nir, potential_nir) * (1 - power((0.9 - q) / 0.68, 0.67)), 0, 1)
+    par = PAR_PER_JOULE * PAR_SHARE * shortwave_in
+    near_infrared = (1 - PAR_SHARE) * shortwave_in
+    par_beam = jnp.where(day, share_visible * par, 0.0)
+    nir_beam = jnp.where(day, share_nir * near_infrared, 0.0)
+    return IncomingShortwave(par_beam, par - par_beam, nir_beam, near_infrared - nir_beam, jnp.where(day, q, _Q_MAX))
+
+
+def sky_longwave(sin_beta, q, air_temperature):
+    """Long-wave from the sky, W m-2: emissivity of Idso & Jackson (1969) blended with cloud by `q`.
+
+    The night value of `q` (0.89) goes over into the measured one between 0 and 5.7 degrees of elevation (decision 4).
+
+    Args:
+        sin_beta: sine of solar elevation.
+        q: clearness ratio of `split_shortwave`.
+        air_temperature: K.
+    """
+    s = jnp.clip(sin_beta / 0.1, 0.0, 1.0)
+    blended = _Q_MAX + s * s * (3.0 - 2.0 * s) * (q - _Q_MAX)
+    clear_sky = 1.0 - 0.261 * jnp.exp(-7.77e-4 * (273.16 - air_temperature) ** 2)
+    return STEFAN_BOLTZMANN * air_temperature**4 * (clear_sky * blended + 1.0 - blended)

@@ -1,0 +1,44 @@
+"""Thermal conductivity of the soil and its surface resistance to vapour (spec 4 section 2; decision 21)."""
+
+import jax.numpy as jnp
+
+from .elementary import inverse, ratio
+from .safe import power
+from .thermodynamics import clausius_clapeyron_slope, molar_air_density
+
+
+def thermal_conductivity(water_content, air_temperature, pressure, p):
+    """Thermal conductivity of the soil, W m-1 K-1 (de Vries weighting as in Campbell et al. 1994).
+
+    Args:
+        water_content: m3 m-3. air_temperature: K. pressure: kPa.
+        p: parameters `porosity`, `organic_fraction`, `mineral_conductivity`, `water_conductivity`,
+            `organic_conductivity` (in the weight), `organic_conductivity_sum` (in the sum; published: the mineral one).
+    """
+    fourth = water_content**4
+    wetness = ratio(fourth, fourth + 0.15**4)
+    vapour = 44100.0 * 2.42e-5 * wetness * molar_air_density(pressure, air_temperature)
+    air = 0.024 + ratio(vapour * clausius_clapeyron_slope(air_temperature), 1000.0 * pressure)
+    fluid = air + wetness * (p.water_conductivity - air)
+
+    def weight(conductivity):
+        excess = ratio(conductivity, fluid) - 1.0
+        return inverse(1.5 + 0.3 * excess) + inverse(3.0 + 1.8 * excess)
+
+    mineral = (1.0 - p.porosity - p.organic_fraction) * weight(p.mineral_conductivity)
+    pores = jnp.maximum(p.porosity - water_content, 0.0) * weight(air)
+    water = water_content * weight(p.water_conductivity)
+    organic = p.organic_fraction * weight(p.organic_conductivity)
+    total = (
+        mineral * p.mineral_conductivity
+        + pores * air
+        + water * p.water_conductivity
+        + organic * p.organic_conductivity_sum
+    )
+    return ratio(total, mineral + pores + water + organic)
+
+
+def surface_vapour_resistance(water_content, p):
+    """Resistance of the soil surface to vapour, s m-1: `3e10 (0.395 - r theta)^16.6` (Kondo et al. 1990)."""
+    dryness = jnp.maximum(0.395 - p.surface_moisture_ratio * water_content, 0.0)
+    return 3e10 * power(dryness, 16.6)

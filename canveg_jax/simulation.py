@@ -1,0 +1,160 @@
+"""Physics alone, from a configuration: tower CSV in, fluxes out. Needs no PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pydantic
+import xarray as xr
+import yaml
+
+import canveg_jax as cv
+from canveg_jax.io import write_fluxes
+
+from .io.tower_files import TowerFiles
+
+
+class SimulationConfig(pydantic.BaseModel):
+    """What `canveg simulate` reads from YAML. Unknown keys are errors.
+
+    Args:
+        tower: site and files, as in the training configuration (`TowerFiles`); the fluxes may be left out.
+        folder: relative file names of `tower` start here; default: the folder the command runs in.
+        site_options: changes of site constants, such as `{n_layers: 1}`.
+        parameters: process parameters that differ from the defaults of `canveg_jax.PARAMETER_TABLE`.
+        stress: none, or the built-in `soil_moisture`.
+        solver: changes of `canveg_jax.SolverOptions`.
+        smooth_colimitation: quadratic co-limitation of photosynthesis instead of the hard minimum.
+        dtype: precision of the computation.
+        first, last: dates (or date-times) of the first and last interval to simulate; default: the whole record.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    tower: dict[str, Any]
+    folder: Path | None = None
+    site_options: dict[str, Any] = pydantic.Field(default_factory=dict)
+    parameters: dict[str, float] = pydantic.Field(default_factory=dict)
+    stress: Literal["soil_moisture"] | None = None
+    solver: dict[str, Any] = pydantic.Field(default_factory=dict)
+    smooth_colimitation: bool = False
+    dtype: Literal["float64", "float32"] = "float64"
+    first: str | None = None
+    last: str | None = None
+
+    @pydantic.field_validator("first", "last", mode="before")
+    @classmethod
+    def _date_as_text(cls, value: Any) -> Any:
+        return value if value is None else str(value)
+
+    @pydantic.model_validator(mode="after")
+    def _known_names(self) -> SimulationConfig:
+        _require_known("tower", self.tower, [field.name for field in dataclasses.fields(TowerFiles)])
+        _require_known("parameters", self.parameters, list(cv.PARAMETER_TABLE))
+        _require_known("solver", self.solver, list(cv.SolverOptions._fields))
+        return self
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> SimulationConfig:
+        """Read a configuration.
+
+        Raises:
+            ValueError: not a mapping, or values that cannot be right (pydantic's message names them).
+        """
+        content = yaml.safe_load(Path(path).read_text())
+        if not isinstance(content, dict):
+            raise ValueError(f"{path}: expected a mapping with `tower: ...`, got {type(content).__name__}.")
+        return cls(**content)
+
+    def files(self) -> TowerFiles:
+        """The tower's files, relative names resolved against `folder`."""
+        return pydantic.TypeAdapter(TowerFiles).validate_python(self.tower).inside(self.folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulation:
+    """`tower`: the half-hours that were simulated; `solution`: the canopy's `Solution` of them."""
+
+    site: cv.Site
+    tower: xr.Dataset
+    solution: cv.Solution
+    left_out: int
+
+    def write(self, path: str | Path, config: SimulationConfig) -> Path:
+        """Write fluxes and solver diagnostics as CF NetCDF; the configuration goes into the attribute `configuration`."""
+        fluxes = vars(self.solution.fluxes) | self.solution.diagnostics._asdict()
+        described = yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True, exclude={"folder"}))
+        return write_fluxes(path, fluxes, tower=self.tower, attributes={"configuration": described})
+
+    def summary(self) -> str:
+        """What was computed, in a few lines."""
+        diagnostics, fluxes = self.solution.diagnostics, self.solution.fluxes
+        time = self.tower["time"].values.astype("datetime64[m]")
+        solved = diagnostics.converged
+        mean = (
+            {n: float(np.mean(getattr(fluxes, n)[solved])) for n in ("LE", "H", "G", "Rnet", "NEE")}
+            if solved.any()
+            else {}
+        )
+        means = ", ".join(f"{n} {value:.4g}" for n, value in mean.items()) or "none"
+        lost = f" ({self.left_out} left out: forcing incomplete)" if self.left_out else ""
+        return (
+            f"{self.site.name}: {len(time)} half-hours from {time[0]} to {time[-1]}{lost}\n"
+            f"{int(solved.sum())} of {solved.size} converged, in {np.median(diagnostics.passes):.0f} passes (median)\n"
+            f"mean of these: {means} (W m-2; NEE umol m-2 s-1)"
+        )
+
+
+def simulate(config: SimulationConfig) -> Simulation:
+    """Run the canopy over a tower's record. Half-hours with incomplete forcing are left out and counted.
+
+    Raises:
+        ValueError: no half-hour is left, or the forcing is unusable; the message has the remedy.
+
+    Warns:
+        NotConvergedWarning: some half-hours did not converge; they are flagged in the result.
+    """
+    files = config.files()
+    site = files.build_site(config.site_options)
+    record = files.read(site)[0]
+    period = record.sel(time=slice(config.first, config.last))
+    tower = period.isel(time=np.flatnonzero(period["forcing_complete"].values))
+    if not tower.sizes["time"]:
+        raise ValueError(
+            f"{site.name}: no half-hour with complete forcing between {config.first or 'the start'} and "
+            f"{config.last or 'the end'}; the record has {record.sizes['time']} half-hours, "
+            f"{record['time'].values[0]} to {record['time'].values[-1]}. Change first/last or check gaps and units."
+        )
+    canopy = cv.Canopy(
+        site, cv.Parameters(**config.parameters), config.stress, options=cv.SolverOptions(**config.solver),
+        smooth_colimitation=config.smooth_colimitation,
+    )  # fmt: skip
+    forcing = cv.Forcing.from_dataset(tower)
+    if config.dtype == "float32":
+        forcing = cv.Forcing(
+            site=forcing.site,
+            **{name: np.asarray(getattr(forcing, name), dtype=np.float32) for name in cv.FORCING_TABLE},
+        )
+    return Simulation(site, tower, canopy.solve(forcing), period.sizes["time"] - tower.sizes["time"])
+
+
+def require_folder(path: str | Path) -> Path:
+    """The path of a file to write; its folder must exist already, so that nothing is computed in vain.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    path = Path(path)
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist or is not writable.")
+    return path
+
+
+def _require_known(where: str, given: dict[str, Any], known: list[str]) -> None:
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ValueError(f"{where}: unknown key(s) {', '.join(unknown)}; known are {', '.join(known)}.")

@@ -1,0 +1,128 @@
+"""Traced programs kept on disk, so that a new process neither traces nor lowers the canopy again.
+
+JAX's own compilation cache saves the compilation, but JAX must first trace the Python code to find the entry, which takes
+longer than loading it. Here the traced program (StableHLO, by `jax.export`) is kept under a key of everything that it was
+traced from: the sources of this package, versions of JAX, static arguments, shapes and types.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+from jax import export
+
+_folder: Path | None = None
+_programs: dict[str, export.Exported] = {}
+
+
+def keep_programs(folder: str | Path | None) -> None:
+    """Keep the traced programs of the canopy in this folder (made when needed), and use those that lie there.
+
+    Off unless called; the command `canveg` calls it. It saves most of the start of a process together with JAX's compilation
+    cache (`jax_compilation_cache_dir`). Functions of this package that are replaced at run time are not noticed.
+
+    Args:
+        folder: may be shared by processes; None stops it.
+    """
+    global _folder
+    _folder = None if folder is None else Path(folder)
+    _programs.clear()
+
+
+def stored(function: Callable, static: Any, structure: Any) -> Callable:
+    """`partial(function, static)`, run from its stored program if `keep_programs` was called (from the code under `vmap`).
+
+    The result cannot be differentiated: it is meant for the two halves of a `custom_vjp`.
+
+    Args:
+        function: `(static, *arguments) -> result`, a function of a module of this package; arguments and result are trees of
+            arrays, the arguments floating-point.
+        static: hashable, with a `repr` that tells everything about it.
+        structure: tree structure of the result.
+    """
+    plain = partial(function, static)
+    if _folder is None:
+        return plain
+
+    @jax.custom_batching.custom_vmap
+    def whole(*arguments):
+        leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(arguments)]
+        program = _program(plain, static, arguments, leaves)
+        return jax.tree.unflatten(structure, program.call(*leaves))
+
+    @whole.def_vmap
+    def _batched(size, batched, *arguments):
+        del size
+        result = jax.vmap(plain, in_axes=jax.tree.map(lambda b: 0 if b else None, batched))(*arguments)
+        return result, jax.tree.map(lambda _: True, result)
+
+    return whole
+
+
+def _program(plain: partial, static: Any, arguments: Any, leaves: list) -> export.Exported:
+    structure = jax.tree.structure(arguments)
+    types = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
+    versions = _package_digest(), jax.__version__, jaxlib.__version__
+    told = versions, _platforms(), plain.func.__qualname__, static, structure, types
+    settings = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+    key = hashlib.sha256(repr((told, settings)).encode()).hexdigest()
+    if key not in _programs:
+        assert _folder is not None
+        path = _folder / f"{key}.stablehlo"
+        found = _read(path)
+        if found is None:
+            flat = jax.jit(lambda *leaves: jax.tree.leaves(plain(*jax.tree.unflatten(structure, leaves))))
+            found = export.export(flat, platforms=_platforms())(*types)
+            _write(path, found.serialize())
+        _programs[key] = found
+    return _programs[key]
+
+
+def _platforms() -> tuple[str, ...]:
+    """What programs are made for: a machine with an accelerator may also run on its CPU."""
+    here = jax.default_backend()
+    return ("cpu",) if here == "cpu" else ("cpu", {"gpu": "cuda"}.get(here, here))
+
+
+def _package_digest() -> str:
+    """Of the whole package: any equation may be part of a program."""
+    return _digest(Path(__file__).parents[1])
+
+
+@cache
+def _digest(folder: Path) -> str:
+    """Of all Python sources in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> export.Exported | None:
+    """The program in a file; None where there is none, or the file is damaged."""
+    try:
+        return export.deserialize(bytearray(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except Exception:  # a damaged file fails in many ways; it is written again
+        return None
+
+
+def _write(path: Path, program: bytes | bytearray) -> None:
+    """Whole or not at all: other processes may read and write the same file. A folder that cannot be written is ignored."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(program)
+        os.replace(file.name, path)
+    except OSError:
+        return

@@ -1,0 +1,38 @@
+"""The KNOWN stomatal stress behind synthetic towers, in JAX, so that the canopy can use it as it stands."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from ..physics.constants import ZERO_CELSIUS
+from ..physics.thermodynamics import saturation_vapour_pressure
+
+HALF_STRESS_WATER = 0.12
+"""m3 m-3; soil water at which the water factor is 1/2."""
+
+WATER_WIDTH = 0.02
+"""m3 m-3; from 0.27 to 0.73 of the water factor is two widths."""
+
+HALF_STRESS_DEFICIT = 8.0
+"""kPa; vapour pressure deficit at which the deficit factor is 1/2."""
+
+
+def known_stress(soil_water_content, vapour_pressure_deficit):
+    """Stress factor in (0, 1]: logistic in soil water times a mild hyperbola in vapour pressure deficit.
+
+    `f = 1 / (1 + exp(-(theta - 0.12) / 0.02)) * 1 / (1 + max(D, 0) / 8)`: smooth in both, increasing in soil water,
+    decreasing in the deficit. Accepts NumPy and JAX arrays; differentiable.
+
+    Args:
+        soil_water_content: m3 m-3. vapour_pressure_deficit: kPa (negative counts as 0).
+    """
+    water = jax.nn.sigmoid((jnp.asarray(soil_water_content) - HALF_STRESS_WATER) / WATER_WIDTH)
+    return water / (1.0 + jnp.maximum(jnp.asarray(vapour_pressure_deficit), 0.0) / HALF_STRESS_DEFICIT)
+
+
+def known_canopy_stress(forcing, parameters):
+    """`known_stress` with the signature of a canopy's stress: `stress(forcing, parameters)` of one half-hour."""
+    del parameters
+    saturation = saturation_vapour_pressure(forcing.air_temperature + ZERO_CELSIUS) / 1000.0
+    return known_stress(forcing.soil_water_content, saturation - forcing.vapour_pressure)

@@ -1,0 +1,92 @@
+"""The four invented towers with fluxes of the canopy itself under a known stress: for demonstration, and to try files on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import yaml
+
+import canveg_jax as cv
+from canveg_jax.synthetic import SYNTHETIC_SITES, synthetic_tower
+
+N_LAYERS = 3
+"""Layers of the canopies that make the fluxes; dispersion matrices for 1 and 3 are shipped."""
+
+FORCING_COLUMNS = {
+    "air_temperature": "TA", "shortwave_in": "SW_IN", "vapour_pressure": "eair", "wind_speed": "WS", "co2": "CO2",
+    "pressure": "PA", "friction_velocity": "USTAR", "soil_temperature": "TS", "soil_water_content": "SWC", "lai": "LAI",
+    "longwave_in": "LW_IN", "observed_canopy_height": "veg_ht",
+}  # fmt: skip
+FLUX_COLUMNS = {"latent_heat": "LE", "sensible_heat": "H", "ground_heat": "G", "net_radiation": "NETRAD", "nee": "FC"}
+
+
+def synthetic_sites(n_layers: int = N_LAYERS) -> list[cv.Site]:
+    """The invented sites, from humid to arid, cut into `n_layers` layers."""
+    return [cv.Site(**{**site.model_dump(), "n_layers": n_layers}) for site in SYNTHETIC_SITES.values()]
+
+
+def synthetic_towers(
+    days: int,
+    seed: int = 0,
+    *,
+    n_layers: int = N_LAYERS,
+    parameters: cv.Parameters | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> list[tuple[cv.Site, xr.Dataset]]:
+    """Each invented site with its record (see `canveg_jax.synthetic.synthetic_tower`), beginning in its spring.
+
+    Args:
+        days: length of the records.
+        seed: of the first tower; the next ones take the next seeds.
+        n_layers: layers of the canopies.
+        parameters: of the canopies; default: the defaults.
+        progress: called with a line of text per tower.
+    """
+    sites = synthetic_sites(n_layers)
+    canopy = cv.Canopy(sites, parameters)
+    towers = []
+    for i, site in enumerate(sites):
+        start = "2019-05-01" if site.latitude > 0 else "2019-11-01"
+        tower = synthetic_tower(site, days, seed + i, canopy_flux_model(canopy, i), start=start)
+        towers.append((site, tower))
+        progress(f"{site.name}: {tower.sizes['time']} half-hours")
+    return towers
+
+
+def canopy_flux_model(canopy: cv.Canopy, site: int) -> Callable[[xr.Dataset, np.ndarray], Mapping[str, Any]]:
+    """One site of a canopy as the flux model of `synthetic_tower`."""
+
+    def fluxes(weather: xr.Dataset, stress: np.ndarray) -> dict[str, Any]:
+        forcing = cv.Forcing.from_dataset(weather, site=np.full(weather.sizes["time"], site))
+        solution = canopy.solve(forcing, stress)
+        return {**vars(solution.fluxes), "converged": solution.diagnostics.converged}
+
+    return fluxes
+
+
+def write_prepared_csv(folder: str | Path, site: cv.Site, tower: xr.Dataset) -> list[Path]:
+    """Write `<site>-forcings.csv`, `<site>-fluxes.csv` and `<site>.yaml` as `read_tower` and `Site.from_yaml` read them.
+
+    Samples that were not measured are left empty.
+    """
+    folder = Path(folder)
+    end = pd.DatetimeIndex(tower["time_end"].values).strftime("%Y-%m-%d %H:%M:%S")
+    forcing = pd.DataFrame({column: tower[name].values for name, column in FORCING_COLUMNS.items()}, index=end)
+    fluxes = pd.DataFrame(
+        {
+            column: np.where(tower[f"{name}_measured"], tower[name], np.nan)
+            for name, column in FLUX_COLUMNS.items()
+        },
+        index=end,
+    )  # fmt: skip
+    fluxes.insert(0, "P_mm", tower["precipitation"].values)
+    paths = [folder / f"{site.name}-forcings.csv", folder / f"{site.name}-fluxes.csv", folder / f"{site.name}.yaml"]
+    for path, table in zip(paths, (forcing, fluxes), strict=False):
+        table.to_csv(path, index_label="TIMESTAMP_END", float_format="%.6g")
+    paths[2].write_text(yaml.safe_dump(site.model_dump(mode="json", exclude_defaults=True), sort_keys=False))
+    return paths

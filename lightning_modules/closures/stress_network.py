@@ -1,0 +1,82 @@
+"""The stomatal stress network: forcing in, factor in (0, 1] on the Ball-Berry humidity term out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from ..data.inputs import DEFAULT_STRESS_INPUTS, STRESS_INPUTS, check_inputs, compute_inputs
+from ..data.statistics import ScalingStatistics
+from .perceptrons import MonotonePerceptron, Perceptron
+
+LOWEST_STRESS = 1e-3
+"""The factor stays above it, so that stomata never lose their response altogether."""
+
+
+class StressNetwork(nn.Module):
+    """Multilayer perceptron `forcing -> factor [time]`, `f = 0.001 + 0.999 sigmoid(z)`.
+
+    Inputs are standardised with the statistics of the training part, kept in buffers. It computes in the precision of
+    its own weights and returns that of the forcing. At the start the factor is close to `initial` whatever the inputs:
+    training begins from (almost) unstressed physics.
+
+    Args:
+        inputs: names of `STRESS_INPUTS`.
+        hidden: widths of the hidden layers.
+        activation: `tanh` or `silu`.
+        initial: factor at the start, about; in (0.001, 1).
+        monotone: the factor never falls with soil water and never rises with vapour pressure deficit, whatever the
+            weights (`MonotonePerceptron`). Needs `tanh`.
+
+    Raises:
+        ValueError: unknown input or activation, no hidden layer, `initial` out of range, `monotone` with `silu`.
+    """
+
+    input_mean: torch.Tensor
+    input_sd: torch.Tensor
+
+    def __init__(
+        self,
+        inputs: Sequence[str] = DEFAULT_STRESS_INPUTS,
+        hidden: Sequence[int] = (16, 16),
+        activation: Literal["tanh", "silu"] = "tanh",
+        initial: float = 0.95,
+        monotone: bool = False,
+    ):
+        super().__init__()
+        self.inputs = check_inputs(inputs)
+        if not LOWEST_STRESS < initial < 1.0:
+            raise ValueError(f"initial must be between {LOWEST_STRESS} and 1, both excluded; got {initial!r}.")
+        if monotone and activation != "tanh":
+            raise ValueError(f"monotone=True needs an increasing activation; got {activation!r}, use 'tanh'.")
+        self.config: dict[str, Any] = {
+            "inputs": list(self.inputs), "hidden": list(hidden), "activation": activation, "initial": float(initial),
+            "monotone": bool(monotone),
+        }  # fmt: skip
+        self.register_buffer("input_mean", torch.zeros(len(self.inputs), dtype=torch.float64))
+        self.register_buffer("input_sd", torch.ones(len(self.inputs), dtype=torch.float64))
+        share = (initial - LOWEST_STRESS) / (1.0 - LOWEST_STRESS)
+        offset = math.log(share / (1.0 - share))
+        if monotone:
+            self.perceptron: nn.Module = MonotonePerceptron(
+                [STRESS_INPUTS[name].direction for name in self.inputs], hidden, offset
+            )
+        else:
+            self.perceptron = Perceptron(len(self.inputs), hidden, activation=activation, offset=offset)
+
+    def set_statistics(self, statistics: ScalingStatistics) -> None:
+        """Take mean and standard deviation of the inputs (a constant input is only centred)."""
+        for i, name in enumerate(self.inputs):
+            self.input_mean[i] = statistics.inputs[name].mean
+            self.input_sd[i] = statistics.inputs[name].sd or 1.0
+
+    def forward(self, forcing: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Factor `[time]`, of the forcing's dtype. Forcing columns are `[time]`; further keys are ignored."""
+        columns = compute_inputs(forcing, self.inputs)
+        scaled = (columns - self.input_mean.to(columns.dtype)) / self.input_sd.to(columns.dtype)
+        z = self.perceptron(scaled.to(next(self.perceptron.parameters()).dtype)).squeeze(-1)
+        return LOWEST_STRESS + (1.0 - LOWEST_STRESS) * torch.sigmoid(z).to(columns.dtype)

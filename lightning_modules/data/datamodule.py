@@ -1,0 +1,236 @@
+"""Tower data for Lightning: reading, splitting by blocks of time, scaling statistics, loaders."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import lightning as L
+import numpy as np
+import torch
+import xarray as xr
+from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data import DataLoader
+
+from canveg_jax import Site
+from canveg_jax.io.tower_files import TowerFiles, as_site
+
+from .dataset import HalfHourDataset, collate
+from .splits import Split, block_split
+from .statistics import ScalingStatistics
+from .targets import DEFAULT_TARGETS, check_targets
+
+Part = Literal["train", "val", "test", "all"]
+PARTS = ("train", "val", "test")
+
+
+class FluxTowerDataModule(L.LightningDataModule):
+    """Half-hours of one or more towers, split by blocks of time, never at random.
+
+    Per tower, the test part is its test record (`test_forcings`), else the last `test_fraction` of the record; every
+    `val_every`-th block of `block_days` of the rest is validation. Scaling statistics come from the training part
+    alone.
+
+    Example:
+        >>> FluxTowerDataModule(towers=[TowerFiles("US-Bi1", "forcings.csv", "fluxes.csv")], dtype="float32")
+        ... # doctest: +SKIP
+
+    Args:
+        towers: files of each tower (for configurations).
+        datasets: instead of files: `(site, dataset)` or `(site, dataset, test dataset)` of each tower, datasets as
+            `canveg_jax.io.read_tower` makes them.
+        folder: relative file names of `towers` start here; default: the current folder.
+        site_options: changes of site constants for all towers, for example `{n_layers: 1}`.
+        targets: observed fluxes to carry and score.
+        batch_size: half-hours per batch.
+        block_days, val_every, test_fraction, purge_days: see `splits.block_split`.
+        train_stride: use every n-th half-hour of the training part (statistics included), for speed. Prefer odd
+            numbers: an even one visits the same times of day only.
+        max_train_rows: use at most so many training half-hours, evenly spread over the part.
+        predict_part: what `predict` runs over: one part, or `all` parts in the order train, val, test.
+        num_workers: worker processes of each loader. Data are in memory, so 0 is usually fastest.
+        dtype: precision of forcing, targets, and so of the computation.
+        seed: of the shuffling of the training part; None: torch's global generator.
+
+    Attributes (after `setup`):
+        statistics: `ScalingStatistics` of the training part.
+        parts: `{"train": HalfHourDataset, "val": ..., "test": ...}`; a part without half-hours is missing.
+
+    Raises:
+        ValueError: settings that contradict each other, or a part that is asked for and empty; the message has the
+            remedy.
+    """
+
+    statistics: ScalingStatistics
+
+    def __init__(
+        self,
+        towers: list[TowerFiles] | None = None,
+        datasets: Sequence[tuple[Any, ...]] | None = None,
+        folder: str | None = None,
+        site_options: dict[str, Any] | None = None,
+        targets: list[str] = list(DEFAULT_TARGETS),  # noqa: B006 - copied below, a list for the command line
+        batch_size: int = 1024,
+        block_days: float = 7.0,
+        val_every: int = 5,
+        test_fraction: float = 0.0,
+        purge_days: float = 0.0,
+        train_stride: int = 1,
+        max_train_rows: int | None = None,
+        predict_part: Part = "test",
+        num_workers: int = 0,
+        dtype: Literal["float64", "float32"] = "float64",
+        seed: int | None = None,
+    ):
+        super().__init__()
+        if bool(towers) == bool(datasets):
+            raise ValueError("give either `towers` (files) or `datasets` (in memory), and at least one of them.")
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("train_stride", train_stride, 1),
+            ("num_workers", num_workers, 0),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}; got {value!r}.")
+        if max_train_rows is not None and max_train_rows < 2:
+            raise ValueError(f"max_train_rows must be at least 2, or null for all; got {max_train_rows!r}.")
+        if dtype not in ("float64", "float32"):
+            raise ValueError(f"dtype must be 'float64' or 'float32'; got {dtype!r}.")
+        if predict_part not in (*PARTS, "all"):
+            raise ValueError(f"predict_part must be one of {', '.join(PARTS)}, all; got {predict_part!r}.")
+        options = dict(site_options or {})
+        self.towers, self.datasets = [t.inside(folder) for t in towers or ()], list(datasets or ())
+        self.sites: list[Site] = [t.build_site(options) for t in self.towers] or [
+            as_site(entry[0], options) for entry in self.datasets
+        ]
+        _require_different_names(self.sites)
+        self.targets = check_targets(targets)
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.split_options = {
+            "block_days": block_days, "val_every": val_every, "test_fraction": test_fraction, "purge_days": purge_days,
+        }  # fmt: skip
+        self.train_stride, self.max_train_rows, self.predict_part = train_stride, max_train_rows, predict_part
+        self.dtype = getattr(torch, dtype)
+        self.parts: dict[str, HalfHourDataset] = {}
+        self.records: dict[str, list[xr.Dataset]] = {}
+
+    def prepare_data(self) -> None:
+        """Nothing to download."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read, split, and compute the statistics (once; later stages find them)."""
+        del stage
+        if not self.parts:
+            self._read_and_split()
+        if "val" not in self.parts and self.trainer is not None:
+            self.trainer.limit_val_batches = 0
+
+    def _read_and_split(self) -> None:
+        pairs = (
+            [t.read(site) for t, site in zip(self.towers, self.sites, strict=True)]
+            if self.towers
+            else [(entry[1], entry[2] if len(entry) > 2 else None) for entry in self.datasets]
+        )
+        records, tests = [p[0] for p in pairs], [p[1] for p in pairs]
+        splits = [self._split(record, test is not None) for record, test in zip(records, tests, strict=True)]
+        own_test = [record if test is None else test for record, test in zip(records, tests, strict=True)]
+        test_rows = [
+            split.test if test is None else np.arange(test.sizes["time"])
+            for split, test in zip(splits, tests, strict=True)
+        ]
+        self.records = {"train": records, "val": records, "test": own_test}
+        rows = {"train": self._thinned([s.train for s in splits]), "val": [s.val for s in splits], "test": test_rows}
+        for name in PARTS:
+            if any(len(r) for r in rows[name]):
+                self.parts[name] = HalfHourDataset(self.records[name], self.targets, dtype=self.dtype, rows=rows[name])
+        if not any(self.parts["train"].measured_counts().values()):
+            raise ValueError(
+                f"the training part has no measured sample of {', '.join(self.targets)}. Check that the flux file "
+                "belongs to the forcing and that its columns are recognised."
+            )
+        self.statistics = ScalingStatistics.of(self.parts["train"], self.sites)
+        rank_zero_info(self.summary())
+
+    def _split(self, record: xr.Dataset, has_test_record: bool) -> Split:
+        options = {**self.split_options, "test_fraction": 0.0} if has_test_record else self.split_options
+        return block_split(record["time"].values, **options)
+
+    def _thinned(self, rows: list[np.ndarray]) -> list[np.ndarray]:
+        rows = [r[:: self.train_stride] for r in rows]
+        total = sum(len(r) for r in rows)
+        if self.max_train_rows is None or total <= self.max_train_rows:
+            return rows
+        wanted = [max(1, int(len(r) * self.max_train_rows / total)) for r in rows]
+        return [r[np.linspace(0, len(r) - 1, n).round().astype(int)] for r, n in zip(rows, wanted, strict=True)]
+
+    def summary(self) -> str:
+        """Half-hours and measured samples of each part, in words."""
+        lines = []
+        for name, part in self.parts.items():
+            measured = ", ".join(f"{target} {n}" for target, n in part.measured_counts().items())
+            left_out = f" ({sum(part.incomplete)} left out: forcing incomplete)" if sum(part.incomplete) else ""
+            lines.append(f"{name}: {len(part)} half-hours{left_out}; measured: {measured}")
+        return "\n".join(lines)
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled half-hours of the training part."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader | list:
+        """Validation part in time order; without one (`val_every` 0) nothing, and the trainer does not validate."""
+        return self._loader("val") if "val" in self.parts else []
+
+    def test_dataloader(self) -> DataLoader:
+        """Test part in time order."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> DataLoader | list[DataLoader]:
+        """The part(s) named by `predict_part`, in time order; `predict_parts` lists them."""
+        if self.predict_part != "all":
+            return self._loader(self.predict_part)
+        return [self._loader(name) for name in self.predict_parts]
+
+    @property
+    def predict_parts(self) -> list[str]:
+        """Names of the parts that `predict` runs over, one per predict loader; `records[part]` are their datasets."""
+        return [name for name in PARTS if name in self.parts] if self.predict_part == "all" else [self.predict_part]
+
+    def _loader(self, name: str, shuffle: bool = False) -> DataLoader:
+        if name not in self.parts:
+            raise ValueError(
+                f"there is no {name} part. Give "
+                + {"test": "test_forcings and test_fluxes, or test_fraction > 0.", "val": "val_every > 1."}.get(
+                    name, "data."
+                )
+            )
+        return half_hour_loader(
+            self.parts[name], self.batch_size, shuffle=shuffle, num_workers=self.num_workers, seed=self.seed
+        )
+
+
+def half_hour_loader(
+    dataset: HalfHourDataset, batch_size: int, *, shuffle: bool = False, num_workers: int = 0, seed: int | None = None
+) -> DataLoader:
+    """A loader of ready batches.
+
+    Workers are started by `forkserver` where there is one, else `spawn`: a fork of a process in which JAX runs threads
+    can deadlock. So a script that uses workers needs `if __name__ == "__main__":`.
+
+    Args:
+        dataset, batch_size, shuffle, num_workers: as of `DataLoader`; the last batch may be smaller.
+        seed: of the shuffling; None: torch's global generator.
+    """
+    methods = multiprocessing.get_all_start_methods()
+    context = ("forkserver" if "forkserver" in methods else "spawn") if num_workers else None
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    return DataLoader(
+        dataset, batch_size=min(batch_size, len(dataset)), shuffle=shuffle, num_workers=num_workers, collate_fn=collate,
+        multiprocessing_context=context, persistent_workers=num_workers > 0, generator=generator,
+    )  # fmt: skip
+
+
+def _require_different_names(sites: Sequence[Site]) -> None:
+    names = [site.name for site in sites]
+    if len(set(names)) != len(names):
+        raise ValueError(f"towers must have different names; got {', '.join(names)}. Set `name` in site_options.")

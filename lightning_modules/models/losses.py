@@ -1,0 +1,99 @@
+"""The loss: weighted errors of the fluxes in units of their training standard deviation, over measured samples only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import torch
+
+from ..data.targets import FLUX_OF_TARGET, check_targets
+
+LossKind = Literal["squared", "huber", "laplace"]
+
+
+class LossTerms(NamedTuple):
+    """`loss`: 0-d. `sums`, `counts`: `[target]`, sum of the unweighted errors and number of samples used."""
+
+    loss: torch.Tensor
+    sums: torch.Tensor
+    counts: torch.Tensor
+
+
+def loss_weights(le_weight: float = 0.5, weights: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Weights by target, normalised to sum 1.
+
+    Args:
+        le_weight: w in [0, 1] of latent heat; NEE gets 1 - w. Used if `weights` is None.
+        weights: weight by target, at least one positive and none negative; targets left out or of weight 0
+            are not fitted.
+
+    Raises:
+        ValueError: a weight is out of range, or a target unknown.
+    """
+    if weights is None:
+        if not 0.0 <= le_weight <= 1.0:
+            raise ValueError(f"le_weight must be between 0 (only NEE) and 1 (only LE); got {le_weight!r}.")
+        weights = {"latent_heat": le_weight, "nee": 1.0 - le_weight}
+    check_targets(weights)
+    total = sum(weights.values())
+    if min(weights.values()) < 0 or not 0 < total < float("inf"):
+        raise ValueError(f"weights must not be negative, and one must be positive; got {dict(weights)}.")
+    return {name: value / total for name, value in weights.items() if value > 0}
+
+
+class FluxLoss:
+    """`L = sum_k w_k mean_t rho((y_kt - o_kt) / sd_k)` over the half-hours `t` that are used.
+
+    A half-hour is used for `k` where `k` was measured and the canopy converged.
+
+    `rho(x)` is `x**2` (squared), `|x|` (laplace: double-exponential errors, as eddy-covariance noise has), or `x**2`
+    up to `|x| = 1` and `2 |x| - 1` beyond (huber). A target without a usable sample in the batch adds zero. Missing
+    targets and half-hours that did not converge have no influence on value or gradient, whatever number stands there.
+
+    Args:
+        weights: by target, as `loss_weights` returns them.
+        kind: see above.
+    """
+
+    def __init__(self, weights: Mapping[str, float], kind: LossKind = "squared"):
+        if kind not in ("squared", "huber", "laplace"):
+            raise ValueError(f"loss must be 'squared', 'huber' or 'laplace'; got {kind!r}.")
+        self.weights, self.kind = dict(weights), kind
+
+    def __call__(
+        self,
+        fluxes: Mapping[str, torch.Tensor],
+        target: Mapping[str, torch.Tensor],
+        measured: Mapping[str, torch.Tensor],
+        sd: Mapping[str, torch.Tensor | float],
+        converged: torch.Tensor | None = None,
+    ) -> LossTerms:
+        """Loss of a batch. Args: model outputs by flux name, observations and masks by target name, SD by target name.
+
+        Raises:
+            KeyError: a weighted target, or its flux, is missing; the message says which.
+        """
+        sums, counts, loss = [], [], 0.0
+        for name, weight in self.weights.items():
+            flux = FLUX_OF_TARGET[name]
+            if name not in target or flux not in fluxes:
+                raise KeyError(
+                    f"the loss needs target '{name}' and model output '{flux}'; the batch has {list(target)}, the "
+                    f"model {list(fluxes)}. Add the target to the data or give it no weight."
+                )
+            used = measured[name] if converged is None else measured[name] & converged
+            error = (torch.where(used, fluxes[flux], 0.0) - torch.where(used, target[name], 0.0)) / sd[name]
+            total, count = self._rho(error).sum(), used.sum()
+            loss = loss + weight * total / count.clamp(min=1)
+            sums.append(total.detach())
+            counts.append(count)
+        return LossTerms(torch.as_tensor(loss), torch.stack(sums), torch.stack(counts))
+
+    def _rho(self, error: torch.Tensor) -> torch.Tensor:
+        if self.kind == "squared":
+            return error.square()
+        if self.kind == "laplace":
+            return error.abs()
+        size = error.abs()
+        return torch.where(size <= 1.0, error.square(), 2.0 * size - 1.0)

@@ -1,0 +1,319 @@
+"""Every operator of the table against torch's own, values and derivatives; and the list in the documentation."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from bridges._torch2jax.operators import MODULES, TABLE, supported_operators
+from bridges._torch2jax.operators.table import jax_dtype
+
+torch.manual_seed(11)
+A = torch.randn(3, 4, dtype=torch.float64)
+B = torch.randn(3, 4, dtype=torch.float64)
+P = torch.rand(3, 4, dtype=torch.float64) * 0.8 + 0.1
+C = torch.randn(2, 4, 6, dtype=torch.float64)
+V = torch.randn(4, dtype=torch.float64)
+S = torch.tensor(0.7, dtype=torch.float32)
+I = torch.tensor([[5, -7, 2, 9], [1, 3, -4, 8], [0, 6, 7, -2]])  # noqa: E741
+J = torch.tensor([[2, 3, -3, 4], [1, 2, 5, 3], [4, 1, -2, 3]])
+M = torch.tensor([[True, False, True, True], [False, True, False, True], [True, True, False, False]])
+ROW = torch.tensor([2, 0])
+OPTIONS = {"dtype": torch.float64, "device": torch.device("cpu")}
+
+
+def rnn_weights(gates: int, layers: int, directions: int, bias: bool) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    make = lambda *n: torch.randn(*n, dtype=torch.float64, generator=generator)  # noqa: E731
+    weights = []
+    for layer in range(layers):
+        for _ in range(directions):
+            weights += [make(3 * gates, 4 if layer == 0 else 3 * directions), make(3 * gates, 3)]
+            weights += [make(3 * gates), make(3 * gates)] if bias else []
+    return weights
+
+
+def cell(gates: int) -> tuple:
+    return tuple(rnn_weights(gates, 1, 1, True))
+
+
+H = torch.randn(3, 3, dtype=torch.float64)
+SEQUENCE = torch.randn(5, 3, 4, dtype=torch.float64)
+
+
+def states(n: int) -> torch.Tensor:
+    return torch.randn(n, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+
+def sequence(gates: int, state) -> list:
+    two = state(4), rnn_weights(gates, 2, 2, True), True, 2, 0.0, False, True, False
+    one = state(1), rnn_weights(gates, 1, 1, False), False, 1, 0.5, True, False, True
+    return [(SEQUENCE, *two), (SEQUENCE.transpose(0, 1).contiguous(), *one)]
+
+
+SAMPLES: dict[str, list[tuple]] = {
+    **{f"{n}.default": [(P,), (I,)] for n in "exp exp2 expm1 sin cos tan sinh cosh tanh asinh".split()},
+    **{f"{n}.default": [(P,), (I,)] for n in "atan erf erfc sigmoid".split()},
+    **{f"{n}.default": [(P,)] for n in "log log2 log10 log1p sqrt rsqrt asin acos atanh reciprocal".split()},
+    "acosh.default": [(1 + P,)],
+    **{f"{n}.default": [(A,), (I,)] for n in "neg abs sign square floor ceil trunc round".split()},
+    **{f"{n}.default": [(torch.tensor([1.0, float("nan"), float("inf")]),)] for n in ("isnan", "isinf", "isfinite")},
+    "logical_not.default": [(M,), (I,)],
+    "bitwise_not.default": [(M,), (I,)],
+    **{f"{n}.default": [(A, B), (I, J)] for n in ("maximum", "minimum")},
+    "logaddexp.default": [(A, B)],
+    **{f"logical_{n}.default": [(M, I)] for n in ("and", "or", "xor")},
+    **{f"bitwise_{n}.Tensor": [(M, ~M), (I, J)] for n in ("and", "or", "xor")},
+    **{f"bitwise_{n}.Scalar": [(I, 6)] for n in ("and", "or", "xor")},
+    **{f"{n}.Tensor": [(A, B), (I, J), (A, S), (I, A), (A.float(), V.sum())] for n in ("mul", "add", "sub", "rsub")},
+    **{f"{n}.Tensor": [(A, B), (I, J)] for n in ("fmod", "remainder", "div", "true_divide")},
+    **{f"{n}.Scalar": [(A, 1.5), (I, 3)] for n in "fmod remainder floor_divide mul add sub rsub div".split()},
+    "floor_divide.default": [(A, B), (I, J)],
+    "div.Tensor_mode": [(A, B, {"rounding_mode": m}) for m in ("floor", "trunc", None)]
+    + [(I, J, {"rounding_mode": "floor"})],
+    "div.Scalar_mode": [(A, 0.3, {"rounding_mode": "floor"}), (I, 3, {"rounding_mode": "trunc"})],
+    **{f"{n}.Tensor": [(I, J), (A.float(), V.sum())] for n in "eq ne lt le gt ge".split()},
+    **{f"{n}.Scalar": [(I, 2), (A, 0.0)] for n in "eq ne lt le gt ge".split()},
+    "pow.Tensor_Tensor": [(P, B)],
+    "pow.Scalar": [(2.5, B)],
+    "pow.Tensor_Scalar": [(A, 3), (A, 2.0), (P, 0.4), (A, -2), (I, 2), (A, 0)],
+    "clamp.default": [(A, -0.5, 0.5), (A, None, 0.2), (I, 0, 3)],
+    "clamp.Tensor": [(A, -P, P)],
+    "clamp_min.default": [(A, 0.1)],
+    "clamp_max.default": [(A, 0.1)],
+    "clamp_min.Tensor": [(A, P)],
+    "clamp_max.Tensor": [(A, P)],
+    "where.self": [(M, A, B)],
+    "where.ScalarOther": [(M, A, 2.0)],
+    "where.ScalarSelf": [(M, 2.0, A)],
+    "where.Scalar": [(M, 2.0, 1.0)],
+    "masked_fill.Scalar": [(A, M, -1.0)],
+    "masked_fill.Tensor": [(A, M, torch.tensor(2.0, dtype=torch.float64))],
+    "addcmul.default": [(A, B, P, {"value": 2.0})],
+    "addcdiv.default": [(A, B, P, {"value": 2.0})],
+    "lerp.Scalar": [(A, B, 0.3)],
+    "lerp.Tensor": [(A, B, P)],
+    "nan_to_num.default": [(torch.tensor([1.0, float("nan"), float("inf"), -float("inf")]), 2.0, 3.0, -3.0)],
+    **{f"{n}.default": [(A,)] for n in ("clone", "alias", "lift_fresh_copy")},
+    "_to_copy.default": [(A, {"dtype": torch.float32}), (I, {"dtype": torch.float64}), (A, {"dtype": torch.int32})],
+    "copy.default": [(A.float(), B)],
+    "detach.default": [(A,)],
+    "native_dropout.default": [(A, 0.4, False)],
+    # activations
+    **{f"{n}.default": [(3 * A,)] for n in "relu gelu silu mish log_sigmoid selu hardsigmoid hardswish relu6".split()},
+    "leaky_relu.default": [(A, 0.2)],
+    "prelu.default": [(A, V), (A, V[:1])],
+    "_prelu_kernel.default": [(A, V[None])],
+    "rrelu.default": [(A,)],
+    "elu.default": [(A, 0.7, 1.1, 0.9)],
+    "celu.default": [(A, 0.7)],
+    "softplus.default": [(3 * A, 2.0, 3.0)],
+    "hardtanh.default": [(A, -0.4, 0.6)],
+    "hardshrink.default": [(A,)],
+    "softshrink.default": [(A,)],
+    "threshold.default": [(A, 0.1, 5.0)],
+    "glu.default": [(A, 1)],
+    "softmax.int": [(A, 1)],
+    "log_softmax.int": [(A, 0)],
+    "_softmax.default": [(A, 1, False)],
+    "_log_softmax.default": [(A, 0, False)],
+    "_safe_softmax.default": [(A.masked_fill(torch.tensor([[True], [False], [False]]), -float("inf")), 1)],
+    "logsumexp.default": [(A, [0, 1]), (A, [1], True)],
+    # reductions
+    **{f"{n}.default": [(A,), (M,)] for n in ("sum", "prod")},
+    "mean.default": [(A,)],
+    "sum.dim_IntList": [(C, [0, 2]), (A, [1], True), (M, [0])],
+    "mean.dim": [(C, [0, 2]), (A, [1], True)],
+    "prod.dim_int": [(A, 1, True)],
+    "cumsum.default": [(A, 1)],
+    "cumprod.default": [(A, 1)],
+    "logcumsumexp.default": [(A, 1)],
+    "var.correction": [(A, [1], {"correction": 0}), (A, None)],
+    "std.correction": [(A, [1], {"correction": 1, "keepdim": True})],
+    "var_mean.correction": [(A, [1])],
+    "linalg_vector_norm.default": [(A, 2, [1]), (A, 1, [0], True)],
+    **{f"{n}.default": [(A, [1], True), (C, [0, 2])] for n in ("amax", "amin")},
+    **{f"{n}.default": [(A,)] for n in ("max", "min")},
+    **{f"{n}.dim": [(A, 1), (A, 0, True)] for n in ("max", "min")},
+    **{f"{n}.default": [(A,), (A, 1, True)] for n in ("argmax", "argmin")},
+    "sort.default": [(A,), (A, 0, True)],
+    **{f"{n}.default": [(M,)] for n in ("any", "all")},
+    **{f"{n}.dim": [(M, 1, True)] for n in ("any", "all")},
+    **{f"{n}.dims": [(M, [0, 1])] for n in ("any", "all")},
+    # shapes
+    **{f"{n}.default": [(C, [2, -1, 3])] for n in ("view", "_unsafe_view")},
+    "permute.default": [(C, [2, 0, -2])],
+    "transpose.int": [(C, 0, -1)],
+    "t.default": [(A,), (V,)],
+    "expand.default": [(V, [2, 3, -1])],
+    "squeeze.default": [(C[:1],)],
+    "squeeze.dim": [(C[:1], 0), (C, 1)],
+    "squeeze.dims": [(C[:1], [0, 1])],
+    "unsqueeze.default": [(A, -1)],
+    **{f"{n}.default": [([A, B], 1)] for n in ("cat", "concat", "stack")},
+    "split.Tensor": [(C, 4, 2)],
+    "split_with_sizes.default": [(C, [1, 2, 3], -1)],
+    "unbind.int": [(C, 1)],
+    "select.int": [(C, 1, -1), (C, 2, 3)],
+    "slice.Tensor": [(C, 2, 1, 2**63 - 1, 2), (C, 1, -3, -1)],
+    "slice_scatter.default": [(A, B[:, :2], 1, 1, 3)],
+    "select_scatter.default": [(A, V, 0, -1)],
+    "index.Tensor": [(A, [ROW]), (C, [None, ROW]), (A, [ROW, torch.tensor([1, 3])])],
+    "index_put.default": [(A, [ROW], B[:2]), (A, [ROW], B[:2], True), (A, [M], torch.tensor(2.0, dtype=torch.float64))],
+    "gather.default": [(A, 1, torch.tensor([[0, 3], [1, 1]]))],
+    "index_select.default": [(A, 1, ROW)],
+    "repeat.default": [(A, [2, 1, 3])],
+    "repeat_interleave.self_int": [(A, 2, 1)],
+    "flip.default": [(C, [0, 2])],
+    "roll.default": [(A, [1], [1]), (A, [2])],
+    "tril.default": [(A, -1)],
+    "triu.default": [(A, 1)],
+    "constant_pad_nd.default": [(C, [1, 2, -1, 0], 0.5)],
+    "full.default": [([2, 3], 1.5, OPTIONS), ([2], 3), ([2], True)],
+    "zeros.default": [([2, 3], OPTIONS), ([2],)],
+    "ones.default": [([2, 3], OPTIONS)],
+    "empty.memory_format": [([2, 3], OPTIONS)],
+    "full_like.default": [(A, 2.0), (A, 2, {"dtype": torch.int64})],
+    **{f"{n}.default": [(A,)] for n in ("zeros_like", "ones_like", "empty_like")},
+    **{f"{n}.default": [(A, [2]), (A, [2], {"dtype": torch.bool})] for n in ("new_zeros", "new_ones")},
+    "new_full.default": [(A, [2], 3.0)],
+    "scalar_tensor.default": [(1.5,), (2, OPTIONS)],
+    "arange.default": [(5,), (3.0, OPTIONS)],
+    "arange.start": [(2, 5)],
+    "arange.start_step": [(1, 8, 3)],
+    "linspace.default": [(0.0, 1.0, 5, OPTIONS)],
+    "sym_size.int": [(A, 1)],
+    "sym_numel.default": [(A,)],
+    # networks
+    "mm.default": [(A, B.T.contiguous())],
+    "bmm.default": [(C, C.transpose(1, 2).contiguous())],
+    "matmul.default": [(C, C[0].T.contiguous()), (V, A.T.contiguous())],
+    "mv.default": [(A, V)],
+    "dot.default": [(V, V + 1)],
+    "outer.default": [(V, V + 1)],
+    "linear.default": [(C, torch.ones(3, 6, dtype=torch.float64), V[:3]), (A, B)],
+    "addmm.default": [(H, A, B.T.contiguous()), (H, A, B.T.contiguous(), {"beta": 2, "alpha": 0.5})],
+    "baddbmm.default": [(torch.ones(2, 4, 4, dtype=torch.float64), C, C.transpose(1, 2).contiguous())],
+    "addmv.default": [(V[:3], A, V)],
+    "einsum.default": [("ij,kj->ik", [A, B])],
+    "bilinear.default": [(A, B, torch.randn(2, 4, 4, dtype=torch.float64), V[:2])],
+    "convolution.default": [
+        (C, torch.randn(2, 4, 3, dtype=torch.float64), V[:2], [2], [1], [1], False, [0], 1),
+        (C, torch.randn(4, 2, 3, dtype=torch.float64), None, [1], [2], [2], False, [0], 2),
+        (C, torch.randn(4, 3, 3, dtype=torch.float64), None, [3], [1], [2], True, [2], 2),
+    ],
+    "conv1d.default": [(C, torch.randn(2, 4, 3, dtype=torch.float64), V[:2]), (C[0], torch.randn(2, 4, 3).double())],
+    "conv2d.default": [(C[None], torch.randn(3, 2, 2, 3).double(), None, [1, 2], [1, 0])],
+    "conv3d.default": [(C[None, None], torch.randn(3, 1, 2, 2, 3).double())],
+    "conv1d.padding": [(C, torch.randn(2, 4, 4).double(), V[:2], [1], "same", [1]),
+                       (C, torch.randn(2, 4, 3).double(), None, [2], "valid")],
+    "conv2d.padding": [(C[None], torch.randn(3, 2, 2, 3).double(), None, [1, 1], "same")],
+    "conv3d.padding": [(C[None, None], torch.randn(3, 1, 2, 2, 3).double(), None, [1, 1, 1], "same")],
+    "avg_pool1d.default": [(C, [2]), (C, [3], [2], [1])],
+    "native_layer_norm.default": [(C, [4, 6], C[0], C[1], 1e-5), (A, [4], None, None, 1e-5)],
+    "layer_norm.default": [(A, [4], V, V + 1)],
+    "rms_norm.default": [(A, [4], V, 1e-3), (A, [4])],
+    "group_norm.default": [(C, 2, V, V + 1)],
+    "_native_batch_norm_legit_no_training.default": [(C, V, V + 1, V - 1, V.abs() + 0.5, 0.1, 1e-5)],
+    "instance_norm.default": [(C, V, V, None, None, True, 0.1, 1e-5, False),
+                              (C, V, V, V - 1, V.abs() + 0.5, False, 0.1, 1e-5, False)],
+    "embedding.default": [(A, torch.tensor([[0, 2], [1, 1]])), (A, torch.tensor([0, 2, 2]), 2)],
+    "scaled_dot_product_attention.default": [
+        (C, C + 1, C - 1), (C, C, C, None, 0.0, True), (C, C, C, torch.eye(4, dtype=torch.bool)),
+        (C, C, C, torch.randn(4, 4).double(), 0.0, False, {"scale": 0.3}),
+        (C[None].repeat(1, 2, 1, 1), C[None], C[None], {"enable_gqa": True}),
+    ],
+    "gru_cell.default": [(A, H, *cell(3))],
+    "lstm_cell.default": [(A, [H, H + 1], *cell(4))],
+    "rnn_tanh_cell.default": [(A, H, *cell(1))],
+    "rnn_relu_cell.default": [(A, H, *cell(1))],
+    "gru.input": sequence(3, states),
+    "rnn_tanh.input": sequence(1, states),
+    "rnn_relu.input": sequence(1, states),
+    "lstm.input": sequence(4, lambda n: [states(n), states(n) + 1]),
+}  # fmt: skip
+
+UNDERIVED = {"aten.copy.default", "aten.floor_divide.default", "aten.floor_divide.Scalar"}
+"""Without a derivative in torch."""
+STATISTICS = {"aten._native_batch_norm_legit_no_training.default": (3, 4), "aten.instance_norm.default": (3, 4)}
+"""Which tensors torch does not differentiate."""
+COARSE = {"aten.hardsigmoid.default", "aten.celu.default"}
+"""torch's float64 derivative contains a number in float32."""
+UNDEFINED = {"aten.empty.memory_format", "aten.empty_like.default"}
+
+
+def flat(value) -> list:
+    return [x for v in value for x in flat(v)] if isinstance(value, (tuple, list)) else [value]
+
+
+def swap(value, supply):
+    """The arguments with each tensor replaced by the next of `supply`."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(swap(v, supply) for v in value)
+    return next(supply) if isinstance(value, torch.Tensor) else value
+
+
+@pytest.mark.parametrize("name", supported_operators())
+def test_operator_equals_torch(name):
+    _, base, overload = name.split(".")
+    operator = getattr(getattr(torch.ops.aten, base), overload)
+    for sample in SAMPLES[name.removeprefix("aten.")]:
+        args, kwargs = (sample[:-1], sample[-1]) if isinstance(sample[-1], dict) else (sample, {})
+        tensors = [t for t in flat(args) if isinstance(t, torch.Tensor)]
+        constants = STATISTICS.get(name, ())
+        chosen = [i for i, t in enumerate(tensors) if t.is_floating_point() and i not in constants]
+        leaves = [t.clone().requires_grad_(i in chosen) for i, t in enumerate(tensors)]
+        with torch.no_grad() if name in UNDEFINED | UNDERIVED else torch.enable_grad():
+            expected = flat(operator(*swap(args, iter(leaves)), **kwargs))
+        arrays = [jnp.asarray(t.numpy()) for t in tensors]
+
+        def run(floats, args=args, kwargs=kwargs, arrays=arrays, chosen=chosen):
+            given = list(arrays)
+            for i, x in zip(chosen, floats, strict=True):
+                given[i] = x
+            return flat(TABLE[name](*swap(args, iter(given)), **kwargs))
+
+        outputs, pull = jax.vjp(lambda f: [jnp.asarray(o) for o in run(f)], [arrays[i] for i in chosen])
+        assert len(outputs) == len(expected)
+        seeds, weights = [], []
+        for ours, theirs in zip(outputs, expected, strict=True):
+            if not isinstance(theirs, torch.Tensor):
+                assert ours == theirs
+                theirs = torch.tensor(theirs)
+            elif name not in UNDEFINED:
+                error = f"{name}{sample}"
+                close = 1e-5 if theirs.dtype is torch.float32 else 1e-11
+                np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=close, atol=close, err_msg=error)
+            assert ours.shape == tuple(theirs.shape)
+            differentiable = theirs.requires_grad
+            weights.append(torch.linspace(0.5, 1.5, theirs.numel()).reshape(theirs.shape).to(theirs.dtype))
+            zero = np.zeros(ours.shape, jax.dtypes.float0)
+            floating = jnp.issubdtype(ours.dtype, jnp.inexact)
+            seeds.append(jnp.asarray(weights[-1].numpy() * differentiable, ours.dtype) if floating else zero)
+        wanted = [
+            (o * w).sum()
+            for o, w in zip(expected, weights, strict=True)
+            if isinstance(o, torch.Tensor) and o.requires_grad
+        ]
+        if not wanted:
+            continue
+        gradients = torch.autograd.grad(sum(wanted), [leaves[i] for i in chosen], allow_unused=True)
+        for ours, theirs, i in zip(pull(seeds)[0], gradients, chosen, strict=True):
+            theirs = torch.zeros_like(tensors[i]) if theirs is None else theirs
+            close = 1e-4 if any(t.dtype is torch.float32 for t in tensors) else 1e-7 if name in COARSE else 1e-9
+            np.testing.assert_allclose(ours, theirs.numpy(), rtol=close, atol=close, err_msg=f"{name}{sample}: {i}")
+
+
+def test_the_samples_belong_to_the_table():
+    assert sorted(f"aten.{name}" for name in SAMPLES) == list(supported_operators())
+    assert len(MODULES) == 6 and jax_dtype(torch.bool) == np.dtype(bool)
+
+
+def test_the_documentation_lists_the_operators():
+    text = (Path(__file__).parents[3] / "docs" / "torch2jax.md").read_text()
+    listed = re.findall(r"`(\S+)`", text.split("## Supported operators")[1].split("\n## ")[0])
+    assert sorted(f"aten.{name}" for name in listed) == list(supported_operators())

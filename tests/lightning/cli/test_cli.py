@@ -1,0 +1,260 @@
+"""The command line: every shipped configuration from CSV files to the picture, and its refusals."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+import yaml
+from PIL import Image
+
+import canveg_jax as cv
+from canveg_jax.io import read_fluxes, read_tower
+from canveg_jax.synthetic.towers import synthetic_sites, write_prepared_csv
+from lightning_modules import HybridCanopy
+from lightning_modules.cli.main import main, use_threads
+from lightning_modules.evaluation.predictions import read_predictions
+from tests.lightning.towers import boring_tower
+
+ROOT = Path(__file__).parents[3]
+EXAMPLES = ROOT / "examples"
+QUICK = [
+    "--trainer.max_epochs=2", "--trainer.limit_train_batches=2", "--data.max_train_rows=64", "--data.batch_size=32",
+    "--data.block_days=1", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def in_scratch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def csvs(tmp_path_factory) -> Path:
+    """Small files under the names that the shipped configurations use."""
+    folder = tmp_path_factory.mktemp("towers")
+    for i, site in enumerate(synthetic_sites(n_layers=1)):
+        write_prepared_csv(folder, site, boring_tower(days=6, seed=i, site=site, noise=True))
+    for name, suffix in (("US-Bi1", ""), ("US-Hn1", "-nonegle")):
+        (folder / name).mkdir()
+        site = cv.Site.named(name, n_layers=1)
+        for part, days, start in (("", 6, "2019-06-01"), ("-test", 2, "2019-07-01")):
+            tower = boring_tower(days=days, seed=3 * len(part), start=start, site=site, noise=True)
+            forcings, fluxes, _ = write_prepared_csv(folder, site, tower)
+            forcings.rename(folder / name / f"{name}-forcings{part}.csv")
+            fluxes.rename(folder / name / f"{name}-fluxes{suffix}{part}.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(csvs, tmp_path_factory) -> Path:
+    """Run folder of `canveg fit` with examples/us_bi1.yaml."""
+    work = tmp_path_factory.mktemp("bi1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(work)
+        code = main(["fit", "--config", str(EXAMPLES / "us_bi1.yaml"), f"--data.folder={csvs}", *QUICK])
+    assert code == 0
+    return work / "runs/us_bi1/version_0"
+
+
+def picture_has_ink(path: Path) -> bool:
+    pixels = np.asarray(Image.open(path).convert("L"))
+    return min(pixels.shape) > 300 and 0.005 < (pixels < 200).mean() < 0.5
+
+
+def test_fit_leaves_checkpoints_predictions_scores_and_picture(trained):
+    assert (trained / "checkpoints/best.ckpt").is_file() and (trained / "checkpoints/last.ckpt").is_file()
+    log = np.genfromtxt(trained / "metrics.csv", delimiter=",", names=True)
+    assert "valloss" in log.dtype.names and np.isfinite(log["valloss"]).any()
+    predictions = read_predictions(trained / "predictions.nc")
+    assert set(np.unique(predictions["split"])) == {0, 1, 2}
+    assert (np.diff(predictions["time"].values) > np.timedelta64(0)).all()
+    assert predictions["NEE"].attrs["units"] == "umol m-2 s-1"
+    assert predictions["converged"].dtype == bool and predictions["converged"].all()
+    assert ((predictions["stress"] > 0) & (predictions["stress"] <= 1)).all()
+    scores = (trained / "scores.csv").read_text()
+    assert scores.splitlines()[0] == "site,part,flux,period,n,RMSE,NSE,KGE,bias,r"
+    assert picture_has_ink(trained / "report.png")
+
+
+def test_predictions_are_the_model_and_the_file(trained, csvs):
+    predictions = read_predictions(trained / "predictions.nc")
+    model = HybridCanopy.load_from_checkpoint(trained / "checkpoints/best.ckpt").eval()
+    test = predictions.isel(row=predictions["split"].values == 2)
+    record = read_tower(
+        csvs / "US-Bi1/US-Bi1-forcings-test.csv", csvs / "US-Bi1/US-Bi1-fluxes-test.csv", site=model.sites[0]
+    )
+    rows = np.searchsorted(record["time"].values, test["time"].values)[:8]
+    forcing = {n: torch.tensor(record[n].values[rows]) for n in cv.FORCING_TABLE if n in record}
+    with torch.no_grad():
+        fluxes = model(forcing, torch.zeros(8, dtype=torch.int64))
+    np.testing.assert_allclose(test["LE"].values[:8], fluxes["LE"].numpy(), atol=0.01)
+    np.testing.assert_allclose(test["stress"].values[:8], fluxes["stress"].numpy(), rtol=1e-6)
+    measured = record["latent_heat_measured"].values[rows]
+    np.testing.assert_array_equal(test["LE_measured"].values[:8], measured)
+    np.testing.assert_array_equal(
+        test["LE_observed"].values[:8][measured], record["latent_heat"].values[rows][measured]
+    )
+
+
+def test_test_and_predict_repeat_the_run_from_its_own_config_and_checkpoint(trained, csvs, capsys):
+    config, checkpoint = str(trained / "config.yaml"), str(trained / "checkpoints/best.ckpt")
+    assert main(["test", "--config", config, "--ckpt_path", checkpoint, "--trainer.logger=false"]) == 0
+    assert "test/NSE_LE" in capsys.readouterr().out
+    again = ["predict", "--config", config, "--ckpt_path", checkpoint, "--output.predictions=again/p.nc"]
+    assert main([*again, "--trainer.logger=false"]) == 0
+    first, second = read_predictions(trained / "predictions.nc"), read_predictions("again/p.nc")
+    first = first.isel(row=first["split"].values == 2)
+    np.testing.assert_allclose(second["LE"], first["LE"], atol=1e-6)
+    assert picture_has_ink(Path("again/report.png"))
+
+
+def test_report_draws_again_and_prints_the_table(trained, capsys):
+    predictions = str(trained / "predictions.nc")
+    assert (
+        main(["report", predictions, "--out", "all.png", "--table", "t.csv", "--part", "train", "--part", "test"]) == 0
+    )
+    assert picture_has_ink(Path("all.png")) and Path("t.csv").read_text() == (trained / "scores.csv").read_text()
+    assert "NSE" in capsys.readouterr().out
+    assert main(["report", predictions, "--out", "x.png", "--site", "US-Xx1"]) == 2
+    assert "no site US-Xx1" in capsys.readouterr().err and not Path("x.png").exists()
+
+
+@pytest.mark.parametrize("name", ["us_hn1", "synthetic"])
+def test_other_shipped_configurations_run(name, csvs):
+    code = main(["fit", "--config", str(EXAMPLES / f"{name}.yaml"), f"--data.folder={csvs}", *QUICK])
+    assert code == 0
+    run = Path("runs") / name / "version_0"
+    predictions = read_predictions(run / "predictions.nc")
+    towers = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())["data"]["towers"]
+    assert predictions.sizes["site"] == len(towers)
+    assert (np.diff(predictions["site_index"].values) >= 0).all()
+    assert (run / "checkpoints/best.ckpt").is_file() and picture_has_ink(run / "report.png")
+
+
+def test_simulate_writes_what_the_canopy_computes(csvs, capsys):
+    config = yaml.safe_load((EXAMPLES / "simulate.yaml").read_text()) | {"last": "2019-06-02"}
+    Path("short.yaml").write_text(yaml.safe_dump(config))
+    Path("f.nc").write_text("an older file")
+    assert main(["simulate", "short.yaml", "--folder", str(csvs), "--out", "f.nc"]) == 0
+    assert "96 half-hours" in capsys.readouterr().out
+    fluxes = read_fluxes("f.nc")
+    site = cv.Site.named("US-Bi1", n_layers=1)
+    tower = read_tower(csvs / "US-Bi1/US-Bi1-forcings.csv", site=site).isel(time=slice(0, 96))
+    canopy = cv.Canopy(site, cv.Parameters(kball=9.0), "soil_moisture")
+    expected = canopy(cv.Forcing.from_dataset(tower))
+    np.testing.assert_allclose(fluxes["LE"], expected.LE, rtol=1e-12)
+    assert fluxes["LE"].attrs["standard_name"] == "surface_upward_latent_heat_flux"
+    assert fluxes["converged"].all() and "kball: 9.0" in fluxes.attrs["configuration"]
+    assert fluxes.attrs["site"] == "US-Bi1"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"strees": None}, "strees"),
+        ({"parameters": {"kbal": 9.0}}, "kbal"),
+        ({"tower": {"site": "US-Bi1", "forcing": "x.csv"}}, "unknown key(s) forcing"),
+        ({"tower": {"site": "US-Bi2", "forcings": "x.csv"}}, "Did you mean 'US-Bi1'?"),
+        ({"tower": {"site": "US-Bi1", "forcings": "x.csv"}}, "does not exist"),
+        ({"first": "2031-01-01"}, "no half-hour with complete forcing between 2031-01-01"),
+        ({"solver": {"max_pass": 3}}, "unknown key(s) max_pass"),
+    ],
+)
+def test_simulate_refuses_with_a_message(change, message, csvs, capsys):
+    config = yaml.safe_load((EXAMPLES / "simulate.yaml").read_text()) | {"last": None} | change
+    Path("c.yaml").write_text(yaml.safe_dump(config))
+    assert main(["simulate", "c.yaml", "--folder", str(csvs), "--out", "f.nc"]) == 2
+    assert message in capsys.readouterr().err and not Path("f.nc").exists()
+
+
+def test_simulate_needs_the_folder_of_its_output(capsys):
+    assert main(["simulate", str(EXAMPLES / "simulate.yaml"), "--out", "no/such/f.nc"]) == 2
+    assert "no/such" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model.netwrk_lr=1"], "netwrk_lr"),
+        (["--data.batchsize=1"], "batchsize"),
+        (["--model.network_lr=fast"], "network_lr"),
+        (["--trainer.precision=16-mixed"], "would round the physics"),
+        (["--model.tunable=[kbal]"], "Did you mean 'kball'"),
+        (["--data.folder=nowhere"], "does not exist"),
+    ],
+)
+def test_fit_refuses_with_a_message(arguments, message, csvs, capsys):
+    start = ["fit", "--config", str(EXAMPLES / "us_bi1.yaml"), f"--data.folder={csvs}", "--trainer.logger=false"]
+    try:
+        code = main([*start, *QUICK, *arguments])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_print_config_shows_all_settings(csvs, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(EXAMPLES / "us_bi1.yaml"), "--print_config"])
+    assert stop.value.code in (0, None)
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["model"]["le_weight"] == 0.5 and shown["checkpoint"]["monitor"] == "val/loss"
+    assert shown["early_stopping"]["patience"] == 6 and shown["output"]["after_fit"] is True
+
+
+def test_towers_lists_every_preset(capsys):
+    assert main(["towers"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in cv.SITES) and "121.49933" in shown
+
+
+def test_help_needs_no_heavy_import():
+    probe = "import sys; from lightning_modules.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    probe += "print(sorted({'torch', 'jax', 'lightning', 'xarray'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+    assert all(word in run.stdout for word in ("fit", "simulate", "CANVEG_CACHE"))
+
+
+def test_threads_that_have_nothing_to_do_sleep(monkeypatch):
+    """Before PyTorch is imported, unless the user has decided."""
+    for own, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if own:
+            monkeypatch.setenv("OMP_WAIT_POLICY", own)
+        use_threads()
+        assert os.environ["OMP_WAIT_POLICY"] == expected
+    code = (
+        "import os, sys; from lightning_modules.cli.main import main; main(['towers']); print('torch' in sys.modules)"
+    )
+    lines = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines[-1] == "False"  # the module of the command line itself must not import it
+
+
+def test_threads_must_be_a_number(monkeypatch):
+    monkeypatch.setenv("CANVEG_THREADS", "many")
+    with pytest.raises(SystemExit, match="CANVEG_THREADS"):
+        main(["towers"])
+
+
+def test_report_refuses_other_files(trained, tmp_path, capsys):
+    xr.Dataset({"LE": ("time", [1.0])}).to_netcdf("other.nc", engine="h5netcdf")
+    assert main(["report", "other.nc", "--out", "x.png"]) == 2
+    assert "no predictions file" in capsys.readouterr().err
+    shutil.copy(EXAMPLES / "us_bi1.yaml", "text.nc")
+    assert main(["report", "text.nc", "--out", "x.png"]) == 2
+    assert main(["report", "absent.nc", "--out", "x.png"]) == 2
+
+
+def test_the_plain_torch_example_learns(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import embed_in_torch
+
+    losses = embed_in_torch.main(steps=4)
+    assert all(np.isfinite(losses)) and losses[-1] < losses[0]

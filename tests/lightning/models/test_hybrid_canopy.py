@@ -1,0 +1,254 @@
+"""The Lightning module around an analytic canopy: training, checkpoints, failures, physics alone."""
+
+import warnings
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import canveg_jax as cv
+from lightning_modules import (
+    FluxTowerDataModule,
+    HybridCanopy,
+    NonFiniteGradientWarning,
+    ScalingStatistics,
+    StressNetwork,
+)
+from tests.lightning.towers import SITE, BoringCanopy, boring_tower
+
+
+def datamodule(tower, **options):
+    settings = {"block_days": 2, "test_fraction": 0.2, "batch_size": 128, "seed": 0, **options}
+    return FluxTowerDataModule(datasets=[(SITE, tower)], **settings)
+
+
+def trainer(**options):
+    return L.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        **{"max_epochs": 1, "enable_checkpointing": False, **options},
+    )  # fmt: skip
+
+
+def boring(**options):
+    return HybridCanopy(
+        [SITE], **{"physics": BoringCanopy(), "stress": {"module": "network", "hidden": [8]}, **options}
+    )
+
+
+def test_twin_experiment_recovers_the_stress():
+    """LE and NEE of a known stress; training starts from no stress, the test record is another year."""
+    record, other = boring_tower(40, 3, aridity=0.3), boring_tower(15, 4, aridity=0.3, start="2020-06-01")
+    data = FluxTowerDataModule(datasets=[(SITE, record, other)], block_days=2, batch_size=256, seed=0)
+    network = StressNetwork(["soil_water_content", "vapour_pressure_deficit"], [12], monotone=True)
+    model = boring(stress=network, physics=BoringCanopy(12.0, tunable=False), network_lr=0.1, schedule="cosine")
+    trainer(max_epochs=30).fit(model, datamodule=data)
+    scores = trainer().test(model, datamodule=data, verbose=False)[0]
+    assert scores["test/NSE_LE"] > 0.99 and scores["test/NSE_NEE"] > 0.99
+    predictions = trainer().predict(model, datamodule=data)
+    rows = torch.cat([batch["row"] for batch in predictions]).numpy()
+    stress = torch.cat([batch["stress"] for batch in predictions]).numpy()
+    truth, light = other["stress_true"].values[rows], other["shortwave_in"].values[rows] > 50
+    assert truth[light].std() > 0.05
+    assert np.corrcoef(stress[light], truth[light])[0, 1] > 0.99
+    assert np.sqrt(np.mean((stress - truth)[light] ** 2)) < 0.03
+
+
+def test_parameter_is_recovered_alone(tower):
+    data = datamodule(tower)
+    model = boring(stress=KnownStress(), parameter_lr=0.1)
+    trainer(max_epochs=15).fit(model, datamodule=data)
+    table = model.parameter_table()
+    assert table.loc["kball", "start"] == pytest.approx(8.17)
+    assert table.loc["kball", "value"] == pytest.approx(12.0, rel=1e-3)
+    assert not table.loc["kball", "near_bound"]
+
+
+class KnownStress(nn.Module):
+    """The stress behind the synthetic towers, in torch."""
+
+    def forward(self, forcing):
+        from lightning_modules.data.inputs import vapour_pressure_deficit
+
+        water = torch.sigmoid((forcing["soil_water_content"] - 0.12) / 0.02)
+        return water / (1.0 + vapour_pressure_deficit(forcing) / 8.0)
+
+
+def test_entries_of_the_network_move_by_different_amounts(tower):
+    model = boring(network_lr=0.01)
+    before = {name: p.detach().clone() for name, p in model.stress.named_parameters()}
+    trainer(max_steps=3).fit(model, datamodule=datamodule(tower))
+    for name, p in model.stress.named_parameters():
+        moved = (p.detach() - before[name]).flatten()
+        assert (moved != 0).all(), name
+        assert len(moved) == 1 or moved.std() > 1e-4, name
+
+
+def test_checkpoint_is_self_contained(tower, tmp_path):
+    data = datamodule(tower)
+    model = boring(le_weight=0.3, weights={"latent_heat": 1.0, "sensible_heat": 1.0}, loss="huber")
+    fit = trainer(enable_checkpointing=True, default_root_dir=tmp_path)
+    fit.fit(model, datamodule=data)
+    path = fit.checkpoint_callback.best_model_path
+    again = HybridCanopy.load_from_checkpoint(path, physics=BoringCanopy())
+    assert again.sites == model.sites and again.has_statistics
+    assert again.hparams == model.hparams and again.loss.weights == model.loss.weights
+    for (name, a), (_, b) in zip(model.state_dict().items(), again.state_dict().items(), strict=True):
+        assert torch.equal(a, b), name
+    batch = next(iter(data.val_dataloader()))
+    for name, value in model(batch["forcing"], batch["site"]).items():
+        torch.testing.assert_close(again(batch["forcing"], batch["site"])[name], value, rtol=0, atol=0)
+
+
+def test_own_stress_module_is_asked_for_when_a_checkpoint_is_loaded(tower, tmp_path):
+    model = boring(stress=KnownStress())
+    fit = trainer(enable_checkpointing=True, default_root_dir=tmp_path)
+    fit.fit(model, datamodule=datamodule(tower))
+    path = fit.checkpoint_callback.best_model_path
+    with pytest.raises(ValueError, match="build it and pass it"):
+        HybridCanopy.load_from_checkpoint(path, physics=BoringCanopy())
+    again = HybridCanopy.load_from_checkpoint(path, physics=BoringCanopy(), stress=KnownStress())
+    assert torch.equal(again.physics.raw["kball"], model.physics.raw["kball"])
+
+
+def test_resumed_training_equals_uninterrupted(tower, tmp_path):
+    def run(epochs, checkpoint=None):
+        torch.manual_seed(1)
+        model = boring()
+        fit = trainer(max_epochs=epochs, default_root_dir=tmp_path)
+        fit.fit(model, datamodule=datamodule(tower, seed=None, batch_size=2000), ckpt_path=checkpoint)
+        fit.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        return model
+
+    whole = run(4)
+    run(2)
+    resumed = run(4, tmp_path / "2.ckpt")
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
+
+
+def test_half_hours_that_do_not_converge_are_counted_warned_about_and_without_influence(tower):
+    data = datamodule(tower)
+    data.setup()
+    bright = {name: float((part.forcing["shortwave_in"] > 600).sum()) for name, part in data.parts.items()}
+    assert min(bright.values()) > 0
+    model = boring(physics=BoringCanopy(broken_above=600.0))
+    fit = trainer(num_sanity_val_steps=0)
+    with pytest.warns(cv.NotConvergedWarning, match="half-hours did not converge"):
+        fit.fit(model, datamodule=data)
+    metrics = fit.callback_metrics
+    assert metrics["train/not_converged"] == bright["train"] and metrics["val/not_converged"] == bright["val"]
+    assert metrics["val/not_converged_share"] == pytest.approx(bright["val"] / len(data.parts["val"]))
+    used = (data.parts["val"].measured["nee"] & (data.parts["val"].forcing["shortwave_in"] <= 600)).sum()
+    assert metrics["val/n_NEE"] == used and torch.isfinite(metrics["val/loss"])
+    assert metrics["train/skipped_steps"] == 0
+    with pytest.warns(cv.NotConvergedWarning, match="prediction"):
+        batches = trainer().predict(model, datamodule=data)
+    flagged = sum(int((~batch["fluxes"]["converged"]).sum()) for batch in batches)
+    assert flagged == bright["test"]
+
+
+def test_step_with_a_gradient_that_is_not_finite_is_left_out_and_counted(tower):
+    class Broken(StressNetwork):
+        def forward(self, forcing):
+            factor = super().forward(forcing)
+            return factor + torch.sqrt((factor - factor.detach()) ** 2)
+
+    model = boring(stress=Broken(hidden=[4]))
+    before = [p.detach().clone() for p in model.parameters()]
+    fit = trainer()
+    with pytest.warns(NonFiniteGradientWarning, match="was left out"):
+        fit.fit(model, datamodule=datamodule(tower))
+    assert fit.callback_metrics["train/skipped_steps"] == fit.num_training_batches
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_scores_of_validation_are_those_of_the_whole_part_whatever_the_batches(tower):
+    results = []
+    for batch_size in (32, 4096):
+        torch.manual_seed(2)
+        data = datamodule(tower, batch_size=batch_size)
+        results.append(trainer().validate(boring(), datamodule=data, verbose=False)[0])
+    assert results[0] == pytest.approx(results[1], rel=1e-9)
+    data = datamodule(tower)
+    data.setup()
+    torch.manual_seed(2)
+    model, part = boring(statistics=data.statistics), data.parts["val"]
+    with torch.no_grad():
+        fluxes = model(part.forcing, part.site)
+    expected = 0.0
+    for name, flux in (("latent_heat", "LE"), ("nee", "NEE")):
+        error = (fluxes[flux] - part.target[name])[part.measured[name]] / data.statistics.targets[name].sd
+        expected += 0.5 * float(error.square().mean())
+    assert results[0]["val/loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_physics_alone_is_scored_and_predicts_without_optimiser(tower):
+    model = HybridCanopy([SITE], physics=BoringCanopy(tunable=False, kball=12.0), stress=KnownStress())
+    scores = trainer().test(model, datamodule=datamodule(tower), verbose=False)[0]
+    assert scores["test/RMSE_LE"] < 1e-6 and scores["test/NSE_NEE"] > 1 - 1e-9
+    bare = HybridCanopy([SITE], physics=BoringCanopy(tunable=False), stress=None)
+    batch = trainer().predict(bare, datamodule=datamodule(tower))[0]
+    assert set(batch) == {"fluxes", "stress", "observed", "measured", "row", "site"}
+    assert (batch["stress"] == 1).all() and bare.parameter_table().empty
+    with pytest.raises(ValueError, match="nothing to train"):
+        trainer().fit(bare, datamodule=datamodule(tower))
+
+
+def test_prior_pulls_parameters_to_their_start(tower):
+    values = []
+    for weight in (0.0, 100.0):
+        model = boring(stress=KnownStress(), prior_weight=weight, parameter_lr=0.05)
+        trainer(max_epochs=5).fit(model, datamodule=datamodule(tower))
+        values.append(model.parameter_table().loc["kball", "value"])
+    assert abs(values[1] - 8.17) < 0.1 * abs(values[0] - 8.17)
+    assert model.prior() > 0
+
+
+def test_float32_data(tower):
+    model = boring()
+    fit = trainer()
+    fit.fit(model, datamodule=datamodule(tower, dtype="float32"))
+    batch = trainer().predict(model, datamodule=datamodule(tower, dtype="float32"))[0]
+    assert batch["fluxes"]["LE"].dtype == batch["stress"].dtype == torch.float32
+    assert np.isfinite(float(fit.callback_metrics["val/NSE_LE"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stress": "netwrk"}, "or one of network, soil_moisture"),
+        ({"network_lr": 0.0}, "network_lr must be positive"),
+        ({"prior_weight": -1.0}, "prior_weight must not be negative"),
+        ({"schedule": "step"}, "'constant' or 'cosine'"),
+        ({"le_weight": 2.0}, "le_weight"),
+    ],
+)
+def test_refusals(tower, options, message):
+    with pytest.raises(ValueError, match=message):
+        boring(**options)
+
+
+def test_statistics_and_sites_are_checked(tower):
+    with pytest.raises(ValueError, match="at least one site"):
+        HybridCanopy([], physics=BoringCanopy())
+    other = HybridCanopy(["US-Hn1"], physics=BoringCanopy(), stress=None)
+    with pytest.raises(ValueError, match="sites=data.sites"):
+        trainer().test(other, datamodule=datamodule(tower), verbose=False)
+    data = datamodule(tower)
+    data.setup()
+    with pytest.raises(ValueError, match="no scaling statistics"):
+        trainer().test(boring(), data.test_dataloader(), verbose=False)
+    statistics = ScalingStatistics(data.statistics.inputs, {"nee": data.statistics.targets["nee"]})
+    with pytest.raises(ValueError, match="no measured samples of it that vary"):
+        boring(statistics=statistics)
+    assert boring(statistics=statistics.to_dict(), le_weight=0.0).has_statistics
+
+
+def test_no_warning_without_reason(tower):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer().fit(boring(), datamodule=datamodule(tower))
+    ours = [w for w in caught if "lightning_modules" in w.filename or "bridges" in w.filename]
+    assert not ours
