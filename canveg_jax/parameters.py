@@ -85,6 +85,16 @@ PARAMETER_TABLE: dict[str, ParameterInfo] = {
     "q10c": _P(0.8, 0.05, 2.0, "1", "moisture exponent of soil respiration", True),
     "wilting_point": _P(0.05, 0.005, 0.2, "m3 m-3", "soil moisture of closed stomata (soil-moisture stress)", False),
     "field_capacity": _P(0.2, 0.1, 0.5, "m3 m-3", "upper moisture of the soil-moisture stress", False),
+    # --- stress schemes (`canveg_jax.stress`)
+    "feddes_critical_moisture": _P(0.15, 0.02, 0.5, "m3 m-3", "soil moisture below which stress begins (Feddes)"),
+    "feddes_wet_moisture": _P(0.50, 0.2, 0.85, "m3 m-3", "soil moisture above which roots lack air (Feddes)"),
+    "jarvis_deficit": _P(3.0, 0.2, 20.0, "kPa", "vapour pressure deficit that halves the factor (Jarvis)"),
+    "jarvis_optimum_temperature": _P(25.0, 5.0, 45.0, "degC", "air temperature of no stress (Jarvis)"),
+    "jarvis_temperature_range": _P(30.0, 5.0, 80.0, "K", "from the optimum to closed stomata (Jarvis)"),
+    # --- other stomatal conductance schemes (`canveg_jax.physics.conductance`)
+    "medlyn_slope": _P(4.0, 0.5, 15.0, "kPa0.5", "slope g1 of the Medlyn conductance"),
+    "leuning_slope": _P(9.0, 2.0, 30.0, "1", "slope a1 of the Leuning conductance"),
+    "leuning_deficit": _P(1.5, 0.2, 10.0, "kPa", "deficit scale D0 of the Leuning conductance"),
     # --- air
     "stability_unstable": _P(0.7182, 0.2, 3.0, "1", "constant a of psi = a / (a - zeta), unstable air"),
     "stability_stable": _P(0.0, -2.0, 1.0, "1", "constant b of psi = 1 - b zeta, stable air (published 0.31)"),

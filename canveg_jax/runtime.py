@@ -2,7 +2,7 @@
 
 import jax
 
-from .physics.dispersion import cache_folder
+from .files import cache_folder
 from .solver.stored_programs import keep_programs
 
 
@@ -10,6 +10,6 @@ def prepare_jax() -> None:
     """Double precision; traced and compiled programs kept on disk between runs (unless the user's settings say otherwise)."""
     jax.config.update("jax_enable_x64", True)
     if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder().parent / "jax"))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
-        keep_programs(cache_folder().parent / "programs")
+        keep_programs(cache_folder() / "programs")

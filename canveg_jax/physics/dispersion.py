@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +17,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from ..files import cache_folder, replacing
 from ..site import SITES, Site
 from .random_flight import TIME_STEP, Grid, fly
 
@@ -77,7 +76,7 @@ def dispersion_matrix(site: Site) -> DispersionMatrix:
         with shipped.open("rb") as stream:
             return _load(stream, "shipped with the package")
     key = cache_key(grid, site.dispersion_particles, site.dispersion_seed)
-    path = cache_folder() / f"{key}.npz"
+    path = cache_folder() / "dispersion" / f"{key}.npz"
     if path.is_file():
         return _load(path, f"cache {path.name}")
     matrix, error, cut = generate(grid, site.dispersion_particles, site.dispersion_seed)
@@ -114,12 +113,6 @@ def cache_key(grid: Grid, particles: int | None, seed: int | None) -> str:
     return f"dispersion-{grid.n_layers}x{grid.n_air_layers}-{grid.top:.4g}-{digest}"
 
 
-def cache_folder() -> Path:
-    """`$CANVEG_CACHE`, else `$XDG_CACHE_HOME/canveg`, else `~/.cache/canveg`; subfolder `dispersion`."""
-    base = os.environ.get("CANVEG_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "canveg"
-    return Path(base) / "dispersion"
-
-
 def _load(source, text: str) -> DispersionMatrix:
     with np.load(source) as content:
         matrix, error = content["matrix"].astype(np.float64), content["standard_error"].astype(np.float64)
@@ -127,16 +120,14 @@ def _load(source, text: str) -> DispersionMatrix:
 
 
 def _save(path: Path, matrix, error, cut: float, particles: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as stream:
+    with replacing(path) as temporary:
         np.savez_compressed(
-            stream,
+            temporary,
             matrix=matrix.astype(np.float32),
             standard_error=error.astype(np.float16),
             share_cut=cut,
             particles=particles,
         )
-    os.replace(stream.name, path)
 
 
 def ship_presets(folder: Path, particles: int) -> None:

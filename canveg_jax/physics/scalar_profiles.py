@@ -2,6 +2,9 @@
 
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+
 from .constants import AIR_SPECIFIC_HEAT, GAS_CONSTANT
 from .elementary import inverse, ratio
 from .thermodynamics import latent_heat_of_vaporisation
@@ -27,7 +30,9 @@ def scalar_profiles(
         psi: stability factor. density: kg m-3. molar_density: mol m-3.
     """
     released = sources.at[:, 0].add(soil)
-    excess = ratio(psi, friction_velocity) * (released @ dispersion.T)
+    # Full precision: on a GPU JAX would round float32 products to 10 bits (TF32), and no pass would settle.
+    product = jnp.matmul(released, dispersion.T, precision=jax.lax.Precision.HIGHEST)
+    excess = ratio(psi, friction_velocity) * product
     temperature = excess[0] * inverse(density * AIR_SPECIFIC_HEAT)
     above = reference_temperature + temperature[n_layers]
     vapour = ratio(latent_heat_of_vaporisation(above) * 18.01, 1000.0 * GAS_CONSTANT * above)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from canveg_jax import SITES, Site, dispersion_matrix
+from canveg_jax.files import cache_folder
 from canveg_jax.physics import random_flight as flight
-from canveg_jax.physics.dispersion import BATCHES, cache_folder, cache_key, generate, read_dispersion_csv
+from canveg_jax.physics.dispersion import BATCHES, cache_key, generate, read_dispersion_csv
 
 SMALL = flight.Grid(2, 4, 3.0)
 
@@ -140,10 +141,8 @@ def test_cache_on_disk(tmp_path, monkeypatch):
     site = Site.named("US-Whs", n_layers=2, n_air_layers=4, measurement_height=3.0, dispersion_particles=16_000)
     first = dispersion_matrix(site)
     assert first.source == "generated from 16000 flights"
-    files = list(cache_folder().iterdir())
-    assert (
-        cache_folder() == tmp_path / "dispersion" and len(files) == 1 and files[0].name.startswith("dispersion-2x4-3-")
-    )
+    files = list((cache_folder() / "dispersion").iterdir())
+    assert cache_folder() == tmp_path and len(files) == 1 and files[0].name.startswith("dispersion-2x4-3-")
     second = dispersion_matrix(site)
     assert second.source == f"cache {files[0].name}"
     assert second.matrix == pytest.approx(first.matrix, rel=1e-6)
