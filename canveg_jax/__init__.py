@@ -4,13 +4,14 @@ from .canopy import Canopy as Canopy
 from .canopy import Diagnostics as Diagnostics
 from .canopy import NotConvergedWarning as NotConvergedWarning
 from .canopy import Solution as Solution
+from .fluxes import FLUX_TABLE as FLUX_TABLE
+from .fluxes import Fluxes as Fluxes
 from .forcing import FORCING_TABLE as FORCING_TABLE
 from .forcing import Forcing as Forcing
 from .parameters import PARAMETER_TABLE as PARAMETER_TABLE
 from .parameters import TUNABLE as TUNABLE
 from .parameters import Parameters as Parameters
 from .parameters import UnknownParameterError as UnknownParameterError
-from .physics.column import Fluxes as Fluxes
 from .physics.column import Profiles as Profiles
 from .physics.dispersion import DispersionMatrix as DispersionMatrix
 from .physics.dispersion import dispersion_matrix as dispersion_matrix

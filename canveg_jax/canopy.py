@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .fluxes import Fluxes
 from .forcing import Forcing
 from .parameters import Parameters
-from .physics.column import Fluxes, Profiles, Scheme, SiteArrays
+from .physics.column import Profiles, Scheme, SiteArrays
 from .physics.dispersion import dispersion_matrix
 from .physics.leaf_angle import leaf_angle_weights
 from .site import Site

@@ -1,6 +1,14 @@
-"""Names, units, CF standard names and signs of everything the canopy returns per half-hour."""
+"""What the canopy returns per half-hour: names, units, CF standard names and signs, declared once.
 
-from typing import NamedTuple
+`Fluxes` is the declaration; `FLUX_TABLE` is made from it, with the three numbers about the solver that every output carries.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import equinox as eqx
+
+from .types import Column
 
 
 class FluxInfo(NamedTuple):
@@ -16,74 +24,84 @@ class FluxInfo(NamedTuple):
     sign: str
 
 
+def flux(unit: str, long_name: str, sign: str, cf_standard_name: str | None = None) -> Any:
+    """Field of `Fluxes` with its `FluxInfo`."""
+    return eqx.field(metadata={"info": FluxInfo(unit, long_name, cf_standard_name, sign)})
+
+
+class Fluxes(eqx.Module):
+    """Fluxes of each half-hour, `[time]`. W m-2 unless said otherwise; turbulent fluxes up, net radiation and `G` down.
+
+    `NEE` is soil respiration minus net assimilation of all leaves (umol m-2 s-1, release positive), `GPP` assimilation
+    plus leaf respiration, `nee_published` soil respiration minus `GPP`. `Rnet` is the radiation balance above the canopy;
+    at the solution `Rnet = LE + H + G`.
+    """
+
+    LE: Column = flux("W m-2", "latent heat flux of canopy and soil", "positive up", "surface_upward_latent_heat_flux")
+    H: Column = flux(
+        "W m-2", "sensible heat flux of canopy and soil", "positive up", "surface_upward_sensible_heat_flux"
+    )
+    G: Column = flux("W m-2", "ground heat flux", "positive down", "downward_heat_flux_at_ground_level_in_soil")
+    Rnet: Column = flux(
+        "W m-2", "net radiation above the canopy", "positive down", "surface_net_downward_radiative_flux"
+    )
+    NEE: Column = flux(
+        "umol m-2 s-1",
+        "net ecosystem exchange of CO2 (soil respiration minus net assimilation)",
+        "positive = release to the air",
+        "surface_upward_mole_flux_of_carbon_dioxide",
+    )
+    GPP: Column = flux(
+        "umol m-2 s-1", "gross primary production (net assimilation plus leaf respiration)", "positive = uptake"
+    )
+    nee_published: Column = flux(
+        "umol m-2 s-1",
+        "soil respiration minus GPP (leaf respiration not counted), as JAX-CanVeg defines NEE",
+        "positive = release to the air",
+    )
+    soil_respiration: Column = flux("umol m-2 s-1", "soil respiration", "positive = release to the air")
+    leaf_respiration: Column = flux(
+        "umol m-2 s-1", "dark respiration of all leaves, per ground area", "positive = release to the air"
+    )
+    net_assimilation: Column = flux(
+        "umol m-2 s-1", "net assimilation of all leaves, per ground area", "positive = uptake"
+    )
+    canopy_LE: Column = flux("W m-2", "latent heat flux of all leaves", "positive up")
+    canopy_H: Column = flux("W m-2", "sensible heat flux of all leaves", "positive up")
+    soil_LE: Column = flux("W m-2", "latent heat flux of the soil surface", "positive up")
+    soil_H: Column = flux("W m-2", "sensible heat flux of the soil surface", "positive up")
+    soil_surface_temperature: Column = flux("K", "temperature of the soil surface", "thermodynamic temperature")
+    canopy_temperature: Column = flux("K", "mean leaf temperature", "thermodynamic temperature", "canopy_temperature")
+    canopy_conductance: Column = flux(
+        "mol m-2 s-1", "stomatal conductance to water vapour of all leaves, per ground area", "never negative"
+    )
+    shortwave_out: Column = flux(
+        "W m-2",
+        "outgoing short-wave radiation above the canopy",
+        "positive up",
+        "surface_upwelling_shortwave_flux_in_air",
+    )
+    longwave_out: Column = flux(
+        "W m-2",
+        "outgoing long-wave radiation above the canopy",
+        "positive up",
+        "surface_upwelling_longwave_flux_in_air",
+    )
+    longwave_in: Column = flux(
+        "W m-2",
+        "incoming long-wave radiation used by the model (measured or modelled)",
+        "positive down",
+        "surface_downwelling_longwave_flux_in_air",
+    )
+    zeta: Column = flux(
+        "1", "stability parameter (z - d) / L of Monin and Obukhov", "positive = stable, negative = unstable"
+    )
+
+
 FLUX_TABLE: dict[str, FluxInfo] = {
-    "LE": FluxInfo(
-        "W m-2", "latent heat flux of canopy and soil", "surface_upward_latent_heat_flux", "positive up"
-    ),
-    "H": FluxInfo(
-        "W m-2", "sensible heat flux of canopy and soil", "surface_upward_sensible_heat_flux", "positive up"
-    ),
-    "G": FluxInfo(
-        "W m-2", "ground heat flux", "downward_heat_flux_at_ground_level_in_soil", "positive down"
-    ),
-    "Rnet": FluxInfo(
-        "W m-2", "net radiation above the canopy", "surface_net_downward_radiative_flux", "positive down"
-    ),
-    "NEE": FluxInfo(
-        "umol m-2 s-1", "net ecosystem exchange of CO2 (soil respiration minus net assimilation)",
-        "surface_upward_mole_flux_of_carbon_dioxide", "positive = release to the air",
-    ),
-    "nee_published": FluxInfo(
-        "umol m-2 s-1", "soil respiration minus GPP (leaf respiration not counted), as JAX-CanVeg defines NEE",
-        None, "positive = release to the air",
-    ),
-    "GPP": FluxInfo(
-        "umol m-2 s-1", "gross primary production (net assimilation plus leaf respiration)", None, "positive = uptake"
-    ),
-    "soil_respiration": FluxInfo("umol m-2 s-1", "soil respiration", None, "positive = release to the air"),
-    "leaf_respiration": FluxInfo(
-        "umol m-2 s-1", "dark respiration of all leaves, per ground area", None, "positive = release to the air"
-    ),
-    "net_assimilation": FluxInfo(
-        "umol m-2 s-1", "net assimilation of all leaves, per ground area", None, "positive = uptake"
-    ),
-    "canopy_LE": FluxInfo("W m-2", "latent heat flux of all leaves", None, "positive up"),
-    "canopy_H": FluxInfo("W m-2", "sensible heat flux of all leaves", None, "positive up"),
-    "soil_LE": FluxInfo("W m-2", "latent heat flux of the soil surface", None, "positive up"),
-    "soil_H": FluxInfo("W m-2", "sensible heat flux of the soil surface", None, "positive up"),
-    "soil_surface_temperature": FluxInfo("K", "temperature of the soil surface", None, "thermodynamic temperature"),
-    "canopy_temperature": FluxInfo(
-        "K", "mean leaf temperature", "canopy_temperature", "thermodynamic temperature"
-    ),
-    "canopy_conductance": FluxInfo(
-        "mol m-2 s-1", "stomatal conductance to water vapour of all leaves, per ground area", None, "never negative"
-    ),
-    "shortwave_out": FluxInfo(
-        "W m-2", "outgoing short-wave radiation above the canopy", "surface_upwelling_shortwave_flux_in_air",
-        "positive up",
-    ),
-    "longwave_out": FluxInfo(
-        "W m-2", "outgoing long-wave radiation above the canopy", "surface_upwelling_longwave_flux_in_air",
-        "positive up",
-    ),
-    "longwave_in": FluxInfo(
-        "W m-2", "incoming long-wave radiation used by the model (measured or modelled)",
-        "surface_downwelling_longwave_flux_in_air", "positive down",
-    ),
-    "zeta": FluxInfo(
-        "1", "stability parameter (z - d) / L of Monin and Obukhov", None, "positive = stable, negative = unstable"
-    ),
+    **{field.name: field.metadata["info"] for field in dataclasses.fields(Fluxes)},
     "passes": FluxInfo("1", "passes of the fixed-point solver", None, "count"),
     "residual": FluxInfo("W m-2", "largest energy residual of the solution", None, "never negative"),
     "converged": FluxInfo("1", "whether the solution met the tolerance", None, "flag: 0 no, 1 yes"),
-}  # fmt: skip
-"""Canonical output name -> unit, meaning, CF standard name, sign."""
-
-TARGETS: dict[str, tuple[str, str]] = {
-    "latent_heat": ("LE", "W m-2"),
-    "sensible_heat": ("H", "W m-2"),
-    "ground_heat": ("G", "W m-2"),
-    "net_radiation": ("Rnet", "W m-2"),
-    "nee": ("NEE", "umol m-2 s-1"),
 }
-"""Observed flux -> the output it is compared with, and their unit."""
+"""Output name -> unit, meaning, CF standard name, sign."""

@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ..fluxes import Fluxes
 from ..forcing import Forcing
 from ..parameters import Parameters
 from . import leaf_angle, longwave, shortwave, sky, soil_respiration, two_stream
@@ -146,37 +147,6 @@ class Profiles(NamedTuple):
     absorbed_par: Any
     sunlit: Any
     wind: Any
-
-
-class Fluxes(eqx.Module):
-    """Fluxes of each half-hour, `[time]`. W m-2 unless said otherwise; turbulent fluxes up, net radiation and `G` down.
-
-    `NEE` is soil respiration minus net assimilation of all leaves (umol m-2 s-1, release positive), `GPP` assimilation
-    plus leaf respiration, `nee_published` soil respiration minus `GPP`. `Rnet` is the radiation balance above the canopy;
-    at the solution `Rnet = LE + H + G`.
-    """
-
-    LE: Any
-    H: Any
-    G: Any
-    Rnet: Any
-    NEE: Any
-    GPP: Any
-    nee_published: Any
-    soil_respiration: Any
-    leaf_respiration: Any
-    net_assimilation: Any
-    canopy_LE: Any
-    canopy_H: Any
-    soil_LE: Any
-    soil_H: Any
-    soil_surface_temperature: Any
-    canopy_temperature: Any
-    canopy_conductance: Any
-    shortwave_out: Any
-    longwave_out: Any
-    longwave_in: Any
-    zeta: Any
 
 
 def canopy_heights(canopy_height, n_layers: int):

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..fluxes import Fluxes
 from ..forcing import Forcing
 from ..parameters import Parameters
 from ..physics.column import (
     Conditions,
-    Fluxes,
     Prepared,
     Profiles,
     SiteArrays,

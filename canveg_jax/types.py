@@ -1,0 +1,10 @@
+"""Names of array types that many modules share."""
+
+import numpy as np
+from jaxtyping import Array, Float
+
+Scalar = Float[Array, ""]
+"""One floating-point number of one half-hour."""
+
+Column = Float[Array | np.ndarray, "*time"]
+"""One number per half-hour, `[time]`; a single number where an equation works on one half-hour."""
