@@ -33,7 +33,7 @@ from bridges import TorchCanopy
 from canveg_jax.physics import column as half_hour
 from canveg_jax.synthetic import SYNTHETIC_SITES, synthetic_weather
 from lightning_modules import HybridCanopy
-from lightning_modules.data.dataset import HalfHourDataset, collate
+from lightning_modules.data.dataset import TowerDataset, collate
 from lightning_modules.data.statistics import ScalingStatistics
 
 SEED = 0
@@ -149,7 +149,7 @@ def test_training_step(benchmark, layers: int, steps: int = 6, rounds: int = 8):
     case = Case(layers, "float64", TRAINING_BATCH)
     tower = invented_tower(DAYS)
     chosen = np.random.default_rng(SEED).integers(0, tower.sizes["time"], case.batch * steps)
-    data = HalfHourDataset([tower], ("latent_heat", "nee"), dtype=getattr(torch, case.dtype), rows=[chosen])
+    data = TowerDataset([tower], ("latent_heat", "nee"), dtype=getattr(torch, case.dtype), rows=[chosen])
     sites = [canopy_of(case.layers).site]
     statistics = ScalingStatistics.of(data, sites)
     model = HybridCanopy(sites, stress="network", statistics=statistics, warm_start=False)  # as the others

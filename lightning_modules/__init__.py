@@ -1,4 +1,4 @@
-"""Learning: tower data, stress networks, the hybrid canopy under Lightning, yardsticks, command line.
+"""Learning: tower data, stress networks, the hybrid canopy under Lightning, benchmarks, command line.
 
 Names are imported on first use, so that `canveg --help` need not wait for PyTorch.
 """
@@ -8,8 +8,8 @@ from typing import Any
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "models.baselines": ("Climatology", "LinearRegression"),
-    "data.datamodule": ("FluxTowerDataModule", "half_hour_loader"),
-    "data.dataset": ("HalfHourDataset", "collate"),
+    "data.datamodule": ("FluxTowerDataModule", "tower_loader"),
+    "data.dataset": ("TowerDataset", "collate"),
     "models.flux_network": ("FluxNetwork",),
     "models.hybrid_canopy": ("HybridCanopy", "NonFiniteGradientWarning"),
     "models.losses": ("FluxLoss", "loss_weights"),
@@ -18,7 +18,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "closures.soil_moisture_stress": ("SoilMoistureStress",),
     "data.splits": ("Split", "block_split"),
     "data.statistics": ("MeanSd", "ScalingStatistics"),
-    "data.inputs": ("STRESS_INPUTS",),
+    "data.inputs": ("NETWORK_INPUTS",),
     "closures.registry": ("STRESS_MODULES",),
     "closures.stress_network": ("StressNetwork",),
     "data.targets": ("DEFAULT_TARGETS", "FLUX_OF_TARGET"),

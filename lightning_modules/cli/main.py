@@ -1,4 +1,7 @@
-"""The command `canveg`. Heavy packages are imported by the command that needs them, so that help appears at once."""
+"""The command `canveg`: its commands, their help, and one-line messages for what the user can mend.
+
+Heavy packages are imported by the command that needs them, so that help appears at once.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from ..data.splits import PARTS
 
 TRAINING = {
     "fit": "train a hybrid canopy on tower files",
@@ -49,12 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("canveg: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, KeyError, OSError) as error:
+    except expected_errors() as error:
         if os.environ.get("CANVEG_TRACEBACK"):
             raise
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"canveg {command}: {text}\n(CANVEG_TRACEBACK=1 shows where this was raised)", file=sys.stderr)
         return 2
+
+
+def expected_errors() -> tuple[type[Exception], ...]:
+    """Errors that are shown as one line: wrong input, files, and what the bridge refuses.
+
+    Those of the bridge are known only if it was imported: it brings PyTorch, which nothing here should wait for.
+    """
+    bridge = sys.modules.get("bridges.errors")
+    return (ValueError, KeyError, OSError, *([] if bridge is None else [bridge.BridgeError]))
 
 
 def use_threads() -> None:
@@ -89,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("predictions", type=Path, metavar="PREDICTIONS.nc", help="written by fit or predict")
     report.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="picture to write (or .pdf, .svg)")
     report.add_argument("--table", type=Path, metavar="FILE.csv", help="table of scores to write")
-    report.add_argument("--part", action="append", choices=("train", "val", "test"), help="part(s) shown; default test")
+    report.add_argument("--part", action="append", choices=PARTS, help="part(s) shown; default test")
     report.add_argument("--site", action="append", help="site(s) shown; default all")
     report.set_defaults(run=_report)
     towers = commands.add_parser("towers", help="list the site presets and their constants")
@@ -168,13 +183,12 @@ def _synthetic(options: argparse.Namespace) -> int:
     return 0
 
 
-class _plain_warnings(warnings.catch_warnings):
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
     """Warnings as one line on the error stream, without the place in the source."""
-
-    def __enter__(self):
-        entered = super().__enter__()
+    with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(f"canveg: warning: {message}", file=sys.stderr)
-        return entered
+        yield
 
 
 if __name__ == "__main__":

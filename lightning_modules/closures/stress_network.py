@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ..data.inputs import DEFAULT_STRESS_INPUTS, STRESS_INPUTS, check_inputs, compute_inputs
+from ..data.inputs import DEFAULT_NETWORK_INPUTS, NETWORK_INPUTS, check_inputs, compute_inputs
 from ..data.statistics import ScalingStatistics
 from .perceptrons import MonotonePerceptron, Perceptron
 
@@ -25,7 +25,7 @@ class StressNetwork(nn.Module):
     training begins from (almost) unstressed physics.
 
     Args:
-        inputs: names of `STRESS_INPUTS`.
+        inputs: names of `NETWORK_INPUTS`.
         hidden: widths of the hidden layers.
         activation: `tanh` or `silu`.
         initial: factor at the start, about; in (0.001, 1).
@@ -41,7 +41,7 @@ class StressNetwork(nn.Module):
 
     def __init__(
         self,
-        inputs: Sequence[str] = DEFAULT_STRESS_INPUTS,
+        inputs: Sequence[str] = DEFAULT_NETWORK_INPUTS,
         hidden: Sequence[int] = (16, 16),
         activation: Literal["tanh", "silu"] = "tanh",
         initial: float = 0.95,
@@ -63,7 +63,7 @@ class StressNetwork(nn.Module):
         offset = math.log(share / (1.0 - share))
         if monotone:
             self.perceptron: nn.Module = MonotonePerceptron(
-                [STRESS_INPUTS[name].direction for name in self.inputs], hidden, offset
+                [NETWORK_INPUTS[name].direction for name in self.inputs], hidden, offset
             )
         else:
             self.perceptron = Perceptron(len(self.inputs), hidden, activation=activation, offset=offset)

@@ -1,0 +1,1 @@
+"""Tower data for training: datasets, splits by time, network inputs, observed fluxes, scaling statistics, the data module."""

@@ -16,13 +16,10 @@ from torch.utils.data import DataLoader
 from canveg_jax import Site
 from canveg_jax.io.tower_files import TowerFiles, as_site
 
-from .dataset import HalfHourDataset, collate
-from .splits import Split, block_split
+from .dataset import TowerDataset, collate
+from .splits import PARTS, Part, Split, block_split
 from .statistics import ScalingStatistics
 from .targets import DEFAULT_TARGETS, check_targets
-
-Part = Literal["train", "val", "test", "all"]
-PARTS = ("train", "val", "test")
 
 
 class FluxTowerDataModule(L.LightningDataModule):
@@ -55,7 +52,7 @@ class FluxTowerDataModule(L.LightningDataModule):
 
     Attributes (after `setup`):
         statistics: `ScalingStatistics` of the training part.
-        parts: `{"train": HalfHourDataset, "val": ..., "test": ...}`; a part without half-hours is missing.
+        parts: `{"train": TowerDataset, "val": ..., "test": ...}`; a part without half-hours is missing.
 
     Raises:
         ValueError: settings that contradict each other, or a part that is asked for and empty; the message has the
@@ -78,7 +75,7 @@ class FluxTowerDataModule(L.LightningDataModule):
         purge_days: float = 0.0,
         train_stride: int = 1,
         max_train_rows: int | None = None,
-        predict_part: Part = "test",
+        predict_part: Part | Literal["all"] = "test",
         num_workers: int = 0,
         dtype: Literal["float64", "float32"] = "float64",
         seed: int | None = None,
@@ -112,7 +109,7 @@ class FluxTowerDataModule(L.LightningDataModule):
         }  # fmt: skip
         self.train_stride, self.max_train_rows, self.predict_part = train_stride, max_train_rows, predict_part
         self.dtype = getattr(torch, dtype)
-        self.parts: dict[str, HalfHourDataset] = {}
+        self.parts: dict[str, TowerDataset] = {}
         self.records: dict[str, list[xr.Dataset]] = {}
 
     def prepare_data(self) -> None:
@@ -134,16 +131,16 @@ class FluxTowerDataModule(L.LightningDataModule):
         )
         records, tests = [p[0] for p in pairs], [p[1] for p in pairs]
         splits = [self._split(record, test is not None) for record, test in zip(records, tests, strict=True)]
-        own_test = [record if test is None else test for record, test in zip(records, tests, strict=True)]
+        test_records = [record if test is None else test for record, test in zip(records, tests, strict=True)]
         test_rows = [
             split.test if test is None else np.arange(test.sizes["time"])
             for split, test in zip(splits, tests, strict=True)
         ]
-        self.records = {"train": records, "val": records, "test": own_test}
+        self.records = {"train": records, "val": records, "test": test_records}
         rows = {"train": self._thinned([s.train for s in splits]), "val": [s.val for s in splits], "test": test_rows}
         for name in PARTS:
             if any(len(r) for r in rows[name]):
-                self.parts[name] = HalfHourDataset(self.records[name], self.targets, dtype=self.dtype, rows=rows[name])
+                self.parts[name] = TowerDataset(self.records[name], self.targets, dtype=self.dtype, rows=rows[name])
         if not any(self.parts["train"].measured_counts().values()):
             raise ValueError(
                 f"the training part has no measured sample of {', '.join(self.targets)}. Check that the flux file "
@@ -204,13 +201,13 @@ class FluxTowerDataModule(L.LightningDataModule):
                     name, "data."
                 )
             )
-        return half_hour_loader(
+        return tower_loader(
             self.parts[name], self.batch_size, shuffle=shuffle, num_workers=self.num_workers, seed=self.seed
         )
 
 
-def half_hour_loader(
-    dataset: HalfHourDataset, batch_size: int, *, shuffle: bool = False, num_workers: int = 0, seed: int | None = None
+def tower_loader(
+    dataset: TowerDataset, batch_size: int, *, shuffle: bool = False, num_workers: int = 0, seed: int | None = None
 ) -> DataLoader:
     """A loader of ready batches.
 

@@ -18,7 +18,7 @@ Batch = dict[str, Any]
 """`forcing`: {name: `[time]`}, `site`: int `[time]`, `target` and `measured`: {name: `[time]`}, `row`: int `[time]`."""
 
 
-class HalfHourDataset(torch.utils.data.Dataset):
+class TowerDataset(torch.utils.data.Dataset):
     """Half-hours with complete forcing, held in memory as tensors.
 
     Item `i` is a dictionary of 0-d values; a list of indices gives the batch at once, by one indexing operation per
@@ -50,9 +50,9 @@ class HalfHourDataset(torch.utils.data.Dataset):
     ):
         self.targets = check_targets(targets)
         if not towers:
-            raise ValueError("HalfHourDataset: expected at least one tower dataset; got none.")
+            raise ValueError("TowerDataset: expected at least one tower dataset; got none.")
         if rows is not None and len(rows) != len(towers):
-            raise ValueError(f"HalfHourDataset: got {len(towers)} towers but row indices of {len(rows)}.")
+            raise ValueError(f"TowerDataset: got {len(towers)} towers but row indices of {len(rows)}.")
         kept, self.incomplete = [], []
         for i, tower in enumerate(towers):
             _require_forcing(tower, i)
@@ -110,7 +110,7 @@ class HalfHourDataset(torch.utils.data.Dataset):
 
 
 def collate(batch: Batch | Sequence[Batch]) -> Batch:
-    """Collate function of a `HalfHourDataset`: a batch that is one already passes; a list of items is stacked."""
+    """Collate function of a `TowerDataset`: a batch that is one already passes; a list of items is stacked."""
     return batch if isinstance(batch, dict) else torch.utils.data.default_collate(list(batch))
 
 

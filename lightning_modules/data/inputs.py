@@ -1,20 +1,20 @@
-"""What a stress network may look at: quantities of a half-hour, computed from its forcing."""
+"""Inputs of networks and regressions: quantities of a half-hour, computed from its forcing."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 
 from canveg_jax import Site
+from canveg_jax.spelling import unknown
 
 Forcing = Mapping[str, torch.Tensor]
 
 
-class StressInput(NamedTuple):
-    """Unit, how to compute it `[time]` from the forcing, and the sign of its effect on the factor where it is known."""
+class NetworkInput(NamedTuple):
+    """Unit, how to compute it `[time]` from the forcing, and the sign of its effect on the stress factor where known."""
 
     unit: str
     compute: Callable[[Forcing], torch.Tensor]
@@ -32,22 +32,22 @@ def vapour_pressure_deficit(forcing: Forcing) -> torch.Tensor:
     return (saturation_vapour_pressure(forcing["air_temperature"]) - forcing["vapour_pressure"]).clamp(min=0.0)
 
 
-STRESS_INPUTS: dict[str, StressInput] = {
-    "soil_water_content": StressInput("m3 m-3", lambda f: f["soil_water_content"], +1),
-    "vapour_pressure_deficit": StressInput("kPa", vapour_pressure_deficit, -1),
-    "air_temperature": StressInput("degC", lambda f: f["air_temperature"]),
-    "shortwave_in": StressInput("W m-2", lambda f: f["shortwave_in"].clamp(min=0.0)),
-    "lai": StressInput("m2 m-2", lambda f: f["lai"]),
-    "soil_temperature": StressInput("degC", lambda f: f["soil_temperature"]),
-    "wind_speed": StressInput("m s-1", lambda f: f["wind_speed"]),
-    "co2": StressInput("umol mol-1", lambda f: f["co2"]),
-    "vapour_pressure": StressInput("kPa", lambda f: f["vapour_pressure"]),
-    "pressure": StressInput("kPa", lambda f: f["pressure"]),
-    "friction_velocity": StressInput("m s-1", lambda f: f["friction_velocity"]),
+NETWORK_INPUTS: dict[str, NetworkInput] = {
+    "soil_water_content": NetworkInput("m3 m-3", lambda f: f["soil_water_content"], +1),
+    "vapour_pressure_deficit": NetworkInput("kPa", vapour_pressure_deficit, -1),
+    "air_temperature": NetworkInput("degC", lambda f: f["air_temperature"]),
+    "shortwave_in": NetworkInput("W m-2", lambda f: f["shortwave_in"].clamp(min=0.0)),
+    "lai": NetworkInput("m2 m-2", lambda f: f["lai"]),
+    "soil_temperature": NetworkInput("degC", lambda f: f["soil_temperature"]),
+    "wind_speed": NetworkInput("m s-1", lambda f: f["wind_speed"]),
+    "co2": NetworkInput("umol mol-1", lambda f: f["co2"]),
+    "vapour_pressure": NetworkInput("kPa", lambda f: f["vapour_pressure"]),
+    "pressure": NetworkInput("kPa", lambda f: f["pressure"]),
+    "friction_velocity": NetworkInput("m s-1", lambda f: f["friction_velocity"]),
 }
-"""Possible inputs of a network; `direction`: +1 the factor rises with it, -1 it falls."""
+"""Possible inputs; `direction`: +1 the stress factor rises with it, -1 it falls, 0 unknown."""
 
-DEFAULT_STRESS_INPUTS = ("soil_water_content", "vapour_pressure_deficit", "air_temperature", "shortwave_in", "lai")
+DEFAULT_NETWORK_INPUTS = ("soil_water_content", "vapour_pressure_deficit", "air_temperature", "shortwave_in", "lai")
 
 
 def check_inputs(names: Iterable[str]) -> tuple[str, ...]:
@@ -58,10 +58,8 @@ def check_inputs(names: Iterable[str]) -> tuple[str, ...]:
     """
     names = tuple(names)
     for name in names:
-        if name not in STRESS_INPUTS:
-            near = difflib.get_close_matches(name, STRESS_INPUTS, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise ValueError(f"'{name}' is not an input of a network; there are {', '.join(STRESS_INPUTS)}.{hint}")
+        if name not in NETWORK_INPUTS:
+            raise ValueError(unknown("network input", name, NETWORK_INPUTS))
     if not names or len(set(names)) != len(names):
         raise ValueError(f"expected different inputs, at least one; got {list(names)}.")
     return names
@@ -69,7 +67,7 @@ def check_inputs(names: Iterable[str]) -> tuple[str, ...]:
 
 def compute_inputs(forcing: Forcing, names: Sequence[str]) -> torch.Tensor:
     """The inputs `[time, input]`, in physical units."""
-    return torch.stack([STRESS_INPUTS[name].compute(forcing) for name in names], dim=-1)
+    return torch.stack([NETWORK_INPUTS[name].compute(forcing) for name in names], dim=-1)
 
 
 def with_scaled_lai(forcing: Forcing, site: torch.Tensor | None, sites: Sequence[Site]) -> dict[str, torch.Tensor]:

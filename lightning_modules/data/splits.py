@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+"""The parts of the data, in the order in which files and loaders have them."""
 
 DAY = np.timedelta64(86_400_000_000_000, "ns")
 

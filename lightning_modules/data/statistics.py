@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +11,10 @@ from typing import Any, NamedTuple
 import torch
 
 from canveg_jax import Site
+from canveg_jax.files import replacing
 
-from .dataset import HalfHourDataset
-from .inputs import STRESS_INPUTS, with_scaled_lai
+from .dataset import TowerDataset
+from .inputs import NETWORK_INPUTS, with_scaled_lai
 
 
 class MeanSd(NamedTuple):
@@ -33,7 +33,7 @@ class ScalingStatistics:
     targets: dict[str, MeanSd]
 
     @classmethod
-    def of(cls, training: HalfHourDataset, sites: Sequence[Site]) -> ScalingStatistics:
+    def of(cls, training: TowerDataset, sites: Sequence[Site]) -> ScalingStatistics:
         """Statistics of a training set: inputs over all its half-hours, targets over its measured samples.
 
         Args:
@@ -41,7 +41,7 @@ class ScalingStatistics:
             sites: its sites in index order (their `lai_scale` is applied to LAI).
         """
         forcing = with_scaled_lai({n: c.double() for n, c in training.forcing.items()}, training.site, sites)
-        inputs = {name: _mean_sd(info.compute(forcing)) for name, info in STRESS_INPUTS.items()}
+        inputs = {name: _mean_sd(info.compute(forcing)) for name, info in NETWORK_INPUTS.items()}
         targets = {}
         for name, values in training.target.items():
             samples = values[training.measured[name]].double()
@@ -62,10 +62,9 @@ class ScalingStatistics:
         return cls(**{kind: {n: MeanSd(**e) for n, e in content[kind].items()} for kind in ("inputs", "targets")})
 
     def save(self, path: str | Path) -> None:
-        """Write JSON (to a temporary name, then renamed)."""
-        temporary = Path(f"{path}.part")
-        temporary.write_text(json.dumps(self.to_dict(), indent=2))
-        os.replace(temporary, path)
+        """Write JSON; an existing file is replaced only by a complete one."""
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(self.to_dict(), indent=2))
 
     @classmethod
     def load(cls, path: str | Path) -> ScalingStatistics:

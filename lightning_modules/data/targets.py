@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from canveg_jax.io import TARGET_TABLE
+from canveg_jax.spelling import unknown
 
 FLUX_OF_TARGET: dict[str, str] = {name: info.flux for name, info in TARGET_TABLE.items()}
 """Observed flux (`latent_heat`) -> the model output it is compared with (`LE`)."""
@@ -23,9 +23,7 @@ def check_targets(names: Iterable[str]) -> tuple[str, ...]:
     names = tuple(names)
     for name in names:
         if name not in TARGET_TABLE:
-            near = difflib.get_close_matches(name, TARGET_TABLE, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise ValueError(f"'{name}' is not an observed flux; there are {', '.join(TARGET_TABLE)}.{hint}")
+            raise ValueError(unknown("observed flux", name, TARGET_TABLE))
     if not names:
         raise ValueError(f"expected at least one target of {', '.join(TARGET_TABLE)}; got none.")
     return names

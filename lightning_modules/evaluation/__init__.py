@@ -1,0 +1,1 @@
+"""Scores, predictions files, tables and the picture of a run."""

@@ -1,7 +1,8 @@
-"""`predictions.nc`: observed and modelled fluxes, stress, split and solver flags, one row per half-hour.
+"""`predictions.nc`: observed and modelled fluxes, stress, part of the data and solver flags, one row per half-hour.
 
 Dimension `row`, in time order site by site; `site_index` (into `site_name`) and `time` say where and when. Modelled fluxes
 have the model's names (`LE`, `NEE` ...), their observations `<flux>_observed`, with `<flux>_measured` for what may be scored.
+`split` is the index of the half-hour's part in `PARTS`: 0 train, 1 val, 2 test.
 """
 
 from __future__ import annotations
@@ -18,11 +19,10 @@ from canveg_jax.fluxes import FLUX_TABLE
 from canveg_jax.io import TARGET_TABLE
 from canveg_jax.io.netcdf import flag, flux_variable, provenance, read_fluxes, write_dataset
 
+from ..data.splits import PARTS
+
 if TYPE_CHECKING:
     from ..data.datamodule import FluxTowerDataModule
-
-SPLITS = ("train", "val", "test")
-"""Values of `split`: 0, 1, 2."""
 
 CONTEXT = ("air_temperature", "shortwave_in", "vapour_pressure", "soil_water_content", "lai")
 """Forcing that goes along, so that a report needs no other file."""
@@ -46,7 +46,7 @@ def predictions_dataset(outputs: Sequence[Any], data: FluxTowerDataModule) -> xr
     for part, batches in zip(parts, loaders, strict=True):
         columns = {name: _joined(batches, name) for name in ("row", "site", "stress")}
         columns |= {name: _joined(batches, "fluxes", name) for name in batches[0]["fluxes"] if name in FLUX_TABLE}
-        columns["split"] = np.full(len(columns["row"]), SPLITS.index(part), dtype=np.int8)
+        columns["split"] = np.full(len(columns["row"]), PARTS.index(part), dtype=np.int8)
         for name in batches[0]["observed"]:
             flux = TARGET_TABLE[name].flux
             columns[f"{flux}_observed"] = _joined(batches, "observed", name)
@@ -105,10 +105,10 @@ def _from_records(records: Sequence[xr.Dataset], site: np.ndarray, row: np.ndarr
         wanted["stress_true"] = np.nan
     columns = {name: np.full(len(row), missing) for name, missing in wanted.items()}
     for i, record in enumerate(records):
-        own = site == i
+        here = site == i
         for name, column in columns.items():
             if name in record:
-                column[own] = record[name].values[row[own]]
+                column[here] = record[name].values[row[here]]
     return columns
 
 
@@ -135,7 +135,7 @@ def _as_dataset(columns: dict[str, np.ndarray], sites: list[str], data: FluxTowe
     if "stress_true" in columns:
         known = {"units": "1", "long_name": "stomatal stress factor that made the synthetic fluxes"}
         variables["stress_true"] = ("row", columns["stress_true"], known)
-    split = {"flag_values": np.arange(len(SPLITS), dtype=np.int8), "flag_meanings": " ".join(SPLITS)}
+    split = {"flag_values": np.arange(len(PARTS), dtype=np.int8), "flag_meanings": " ".join(PARTS)}
     variables["split"] = ("row", columns["split"], {"long_name": "part of the data", **split})
     stamp = {"standard_name": "time", "long_name": "start of the averaging interval, local standard time"}
     index = {"long_name": "which site", "instance_dimension": "site"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .predictions import SPLITS
+from canveg_jax.files import replacing
+
+from ..data.splits import PARTS
 
 FLUXES = {"LE": ("Latent heat LE", "W m$^{-2}$"), "NEE": ("Net CO$_2$ exchange NEE", "µmol m$^{-2}$ s$^{-1}$")}
 OBSERVED, MODELLED, KNOWN = "#3b3b3b", "#c8501e", "#1f6f8b"
@@ -44,13 +45,13 @@ def report_figure(
     import matplotlib
 
     names = [str(name) for name in predictions["site_name"].values]
-    for what, asked, known in (("site", sites or names, names), ("part", parts, SPLITS)):
+    for what, asked, known in (("site", sites or names, names), ("part", parts, PARTS)):
         if wrong := [name for name in asked if name not in known]:
             raise ValueError(f"there is no {what} {', '.join(wrong)} in the predictions; there are {', '.join(known)}.")
     split = predictions["split"].values
-    shown = np.isin(split, [SPLITS.index(part) for part in parts])
+    shown = np.isin(split, [PARTS.index(part) for part in parts])
     shown = shown if shown.any() else np.ones_like(shown)
-    present = [part for i, part in enumerate(SPLITS) if (split[shown] == i).any()]
+    present = [part for i, part in enumerate(PARTS) if (split[shown] == i).any()]
     blocks = []
     for site in sites or names:
         rows = np.flatnonzero(shown & (predictions["site_index"].values == names.index(site)))
@@ -72,19 +73,15 @@ def report_figure(
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> Path:
-    """Write the picture (format by the ending, default PNG) to a temporary name, then rename.
+    """Write the picture (format by the ending, default PNG); an existing file is replaced only by a complete one.
 
     Raises:
         ValueError: matplotlib does not know the format.
     """
     path = Path(path)
     kind = path.suffix.lstrip(".") or "png"
-    temporary = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format=kind, dpi=dpi)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,11 @@ import pandas as pd
 import torch
 import xarray as xr
 
+from canveg_jax.files import replacing
 from canveg_jax.io import TARGET_TABLE
 
+from ..data.splits import PARTS
 from .metrics import FluxMetrics
-from .predictions import SPLITS
 
 WITHOUT_KGE = ("NEE", "G")
 """Fluxes whose mean is close to zero, where KGE's ratio of means says nothing."""
@@ -33,11 +33,11 @@ def score_table(predictions: xr.Dataset) -> pd.DataFrame:
     site_of = predictions["site_index"].values
     rows = {}
     for i, site in enumerate(predictions["site_name"].values):
-        for j, part in enumerate(SPLITS):
-            own = (site_of == i) & (columns["split"] == j)
+        for j, part in enumerate(PARTS):
+            chosen = (site_of == i) & (columns["split"] == j)
             for period, when in periods.items():
-                if own.any():
-                    scores = _scores(columns, own & when, fluxes)
+                if chosen.any():
+                    scores = _scores(columns, chosen & when, fluxes)
                     rows |= {(str(site), part, flux, period): scores[flux] for flux in fluxes.values()}
     index = pd.MultiIndex.from_tuples(list(rows), names=["site", "part", "flux", "period"])
     table = pd.DataFrame(list(rows.values()), index=index, columns=COLUMNS)
@@ -51,10 +51,9 @@ def table_text(table: pd.DataFrame, periods: tuple[str, ...] = ("all", "day", "n
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> Path:
-    """Write CSV (to a temporary name, then renamed)."""
-    temporary = Path(f"{path}.part")
-    table.to_csv(temporary, float_format="%.6g")
-    os.replace(temporary, path)
+    """Write CSV; an existing file is replaced only by a complete one."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, float_format="%.6g")
     return Path(path)
 
 

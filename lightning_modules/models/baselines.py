@@ -1,4 +1,4 @@
-"""Yardsticks without physics, on the same masked splits: climatology and linear regression."""
+"""Benchmarks without physics, on the same masked splits: climatology and linear regression."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..data.dataset import HalfHourDataset
+from ..data.dataset import TowerDataset
 from ..data.inputs import compute_inputs
 from ..data.targets import FLUX_OF_TARGET
 from ..evaluation.metrics import FluxMetrics
@@ -25,7 +25,7 @@ class Climatology:
     A month and time without measured sample takes the mean of that time of day over all months, then the mean of all.
     """
 
-    def __init__(self, training: HalfHourDataset):
+    def __init__(self, training: TowerDataset):
         self._means: dict[str, dict[tuple, float]] = {}
         keys = _calendar(training)
         for name, values in training.target.items():
@@ -43,7 +43,7 @@ class Climatology:
                 }
             self._means[name] = means
 
-    def predict(self, dataset: HalfHourDataset) -> dict[str, torch.Tensor]:
+    def predict(self, dataset: TowerDataset) -> dict[str, torch.Tensor]:
         """Fluxes `[time]` by model output name (`LE` ...); NaN where the site was never measured."""
         keys = [tuple(row) for row in _calendar(dataset).tolist()]
 
@@ -62,7 +62,7 @@ class LinearRegression:
     All sites share the coefficients.
     """
 
-    def __init__(self, training: HalfHourDataset, inputs: Sequence[str] = NINE_INPUTS):
+    def __init__(self, training: TowerDataset, inputs: Sequence[str] = NINE_INPUTS):
         self.inputs = tuple(inputs)
         design = self._design(training)
         self.coefficients = {}
@@ -73,18 +73,18 @@ class LinearRegression:
                     0
                 ]
 
-    def predict(self, dataset: HalfHourDataset) -> dict[str, torch.Tensor]:
+    def predict(self, dataset: TowerDataset) -> dict[str, torch.Tensor]:
         """Fluxes `[time]` by model output name."""
         design = self._design(dataset)
         return {FLUX_OF_TARGET[name]: torch.from_numpy(design @ c) for name, c in self.coefficients.items()}
 
-    def _design(self, dataset: HalfHourDataset) -> np.ndarray:
+    def _design(self, dataset: TowerDataset) -> np.ndarray:
         columns = compute_inputs({n: c.double() for n, c in dataset.forcing.items()}, self.inputs).numpy()
         return np.column_stack([np.ones(len(columns)), columns])
 
 
-def score(model: Climatology | LinearRegression, dataset: HalfHourDataset) -> dict[str, float]:
-    """Scores of a yardstick, as `FluxMetrics` names them."""
+def score(model: Climatology | LinearRegression, dataset: TowerDataset) -> dict[str, float]:
+    """Scores of a benchmark, as `FluxMetrics` names them."""
     metrics = FluxMetrics(dataset.targets)
     predicted = model.predict(dataset)
     known = {
@@ -96,7 +96,7 @@ def score(model: Climatology | LinearRegression, dataset: HalfHourDataset) -> di
     return {name: float(value) for name, value in metrics.compute().items()}
 
 
-def _calendar(dataset: HalfHourDataset) -> np.ndarray:
+def _calendar(dataset: TowerDataset) -> np.ndarray:
     """Site, minute of the day, month: `[time, 3]`."""
     months = dataset.time.astype("datetime64[M]").astype(int) % 12
     minutes = (dataset.time - dataset.time.astype("datetime64[D]")).astype("timedelta64[m]").astype(int)

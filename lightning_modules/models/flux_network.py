@@ -1,4 +1,4 @@
-"""A pure network, without physics: the nine inputs of the published one to LE and NEE. A yardstick for the hybrid."""
+"""A pure network, without physics: the nine inputs of the published one to LE and NEE. A benchmark for the hybrid."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FluxNetwork(L.LightningModule):
     Trained with the loss, masks, splits and scores of `HybridCanopy`.
 
     Args:
-        inputs: names of `STRESS_INPUTS`.
+        inputs: names of `NETWORK_INPUTS`.
         hidden, activation: of the perceptron.
         le_weight, weights, loss: as of `HybridCanopy`; the outputs are the weighted targets.
         lr, weight_decay: of AdamW.

@@ -20,6 +20,7 @@ from canveg_jax.io.tower_files import as_site
 
 from ..closures.registry import build_stress, stress_specification
 from ..data.inputs import with_scaled_lai
+from ..data.splits import PARTS
 from ..data.statistics import ScalingStatistics
 from ..data.targets import DEFAULT_TARGETS
 from ..evaluation.metrics import FluxMetrics, LossSums
@@ -119,10 +120,9 @@ class HybridCanopy(L.LightningModule):
         self.loss = FluxLoss(loss_weights(le_weight, weights), loss)
         self.register_buffer("target_sd", torch.ones(len(self.loss.weights), dtype=torch.float64))
         self.register_buffer("has_statistics", torch.tensor(False))
-        parts = ("train", "val", "test")
-        self.flux_metrics = nn.ModuleDict({part: FluxMetrics(DEFAULT_TARGETS) for part in parts[1:]})
-        self.loss_sums = nn.ModuleDict({part: LossSums(self.loss.weights) for part in parts[1:]})
-        self._solved = {part: [0, 0] for part in parts}
+        self.flux_metrics = nn.ModuleDict({part: FluxMetrics(DEFAULT_TARGETS) for part in PARTS[1:]})
+        self.loss_sums = nn.ModuleDict({part: LossSums(self.loss.weights) for part in PARTS[1:]})
+        self._solved = {part: [0, 0] for part in PARTS}
         self._skipped_steps = 0
         self._constants: dict[str, np.ndarray] = {}
         self.save_hyperparameters({

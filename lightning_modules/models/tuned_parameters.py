@@ -37,13 +37,13 @@ def parameter_table(
         for i in range(len(value)):
             label = {} if site_names is None else {"site": site_names[i]}
             numbers = [float(np.broadcast_to(x, value.shape)[i]) for x in (first, value, lower, upper)]
-            own = dict(zip(("start", "value", "lower", "upper"), numbers, strict=True))
+            described = dict(zip(("start", "value", "lower", "upper"), numbers, strict=True))
             info = PARAMETER_TABLE[name]
             rows.append(
                 {
                     "parameter": name,
                     **label,
-                    **own,
+                    **described,
                     "near_bound": bool(near[i]),
                     "unit": info.unit,
                     "meaning": info.meaning,

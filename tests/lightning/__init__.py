@@ -1,0 +1,1 @@
+"""Learning: data, closures, models, evaluation, command line."""

@@ -14,9 +14,11 @@ import yaml
 from PIL import Image
 
 import canveg_jax as cv
+from bridges import DeviceError
 from canveg_jax.io import read_fluxes, read_tower
 from canveg_jax.synthetic.towers import synthetic_sites, write_prepared_csv
 from lightning_modules import HybridCanopy
+from lightning_modules.cli import training
 from lightning_modules.cli.main import main, use_threads
 from lightning_modules.evaluation.predictions import read_predictions
 from tests.lightning.towers import boring_tower
@@ -224,10 +226,10 @@ def test_help_needs_no_heavy_import():
 
 def test_threads_that_have_nothing_to_do_sleep(monkeypatch):
     """Before PyTorch is imported, unless the user has decided."""
-    for own, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+    for chosen, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
         monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-        if own:
-            monkeypatch.setenv("OMP_WAIT_POLICY", own)
+        if chosen:
+            monkeypatch.setenv("OMP_WAIT_POLICY", chosen)
         use_threads()
         assert os.environ["OMP_WAIT_POLICY"] == expected
     code = (
@@ -241,6 +243,19 @@ def test_threads_must_be_a_number(monkeypatch):
     monkeypatch.setenv("CANVEG_THREADS", "many")
     with pytest.raises(SystemExit, match="CANVEG_THREADS"):
         main(["towers"])
+
+
+def test_what_the_bridge_refuses_is_one_line(monkeypatch, capsys):
+    def refuse(arguments):
+        raise DeviceError("JAX has no backend for cuda:0.")
+
+    monkeypatch.setattr(training, "run_training", refuse)
+    assert main(["fit"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "canveg fit: JAX has no backend for cuda:0." and len(lines) == 2
+    monkeypatch.setenv("CANVEG_TRACEBACK", "1")
+    with pytest.raises(DeviceError):
+        main(["fit"])
 
 
 def test_report_refuses_other_files(trained, tmp_path, capsys):

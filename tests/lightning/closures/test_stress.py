@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import canveg_jax as cv
 from canveg_jax.io import vapour_pressure_deficit
-from lightning_modules import STRESS_INPUTS, HalfHourDataset, ScalingStatistics, SoilMoistureStress, StressNetwork
+from lightning_modules import NETWORK_INPUTS, ScalingStatistics, SoilMoistureStress, StressNetwork, TowerDataset
 from lightning_modules.closures.registry import build_stress, stress_specification
 from lightning_modules.data.inputs import with_scaled_lai
 from tests.lightning.towers import SITE
@@ -16,12 +16,12 @@ from tests.lightning.towers import SITE
 
 @pytest.fixture(scope="module")
 def forcing(tower):
-    return HalfHourDataset([tower]).forcing
+    return TowerDataset([tower]).forcing
 
 
 @pytest.fixture(scope="module")
 def statistics(tower):
-    return ScalingStatistics.of(HalfHourDataset([tower]), [SITE])
+    return ScalingStatistics.of(TowerDataset([tower]), [SITE])
 
 
 @pytest.mark.parametrize("options", [{}, {"monotone": True}, {"activation": "silu", "hidden": [4]}])
@@ -40,7 +40,7 @@ def test_factor_is_in_0_1_starts_near_initial_and_has_the_dtype_of_the_forcing(f
 
 
 def test_deficit_is_that_of_the_tower_reader(tower, forcing):
-    ours = STRESS_INPUTS["vapour_pressure_deficit"].compute(forcing)
+    ours = NETWORK_INPUTS["vapour_pressure_deficit"].compute(forcing)
     np.testing.assert_allclose(ours, vapour_pressure_deficit(tower).values, rtol=1e-12, atol=1e-12)
 
 

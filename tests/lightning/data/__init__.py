@@ -1,0 +1,1 @@
+"""Tower data for training."""

@@ -100,7 +100,7 @@ def test_without_validation(tower):
         ({"max_train_rows": 1}, "max_train_rows must be at least 2"),
         ({"dtype": "float16"}, "'float64' or 'float32'"),
         ({"predict_part": "tests"}, "predict_part must be one of"),
-        ({"targets": ["LE"]}, "is not an observed flux"),
+        ({"targets": ["LE"]}, "unknown observed flux"),
         ({"site_options": {"layers": 3}}, "layers"),
     ],
 )

@@ -40,14 +40,14 @@ def test_rows_are_in_time_order_site_by_site_and_belong_to_their_half_hours(pred
     assert list(predictions["site_name"].values) == ["US-Bi1", "Other"]
     assert (np.diff(site) >= 0).all()
     for i, record in enumerate(data.records["train"]):
-        own = site == i
-        assert (np.diff(time[own]) > np.timedelta64(0)).all() and own.sum() == record.sizes["time"]
-        there = record.sel(time=time[own])
-        np.testing.assert_array_equal(predictions["shortwave_in"].values[own], there["shortwave_in"].values)
-        np.testing.assert_array_equal(predictions["stress_true"].values[own], there["stress_true"].values)
-        np.testing.assert_array_equal(predictions["NEE_measured"].values[own], there["nee_measured"].values)
+        here = site == i
+        assert (np.diff(time[here]) > np.timedelta64(0)).all() and here.sum() == record.sizes["time"]
+        there = record.sel(time=time[here])
+        np.testing.assert_array_equal(predictions["shortwave_in"].values[here], there["shortwave_in"].values)
+        np.testing.assert_array_equal(predictions["stress_true"].values[here], there["stress_true"].values)
+        np.testing.assert_array_equal(predictions["NEE_measured"].values[here], there["nee_measured"].values)
         expected = np.where(there["nee_measured"], there["nee"], np.nan)
-        np.testing.assert_array_equal(predictions["NEE_observed"].values[own], expected)
+        np.testing.assert_array_equal(predictions["NEE_observed"].values[here], expected)
 
 
 def test_modelled_fluxes_and_flags_belong_to_their_rows(predictions):

@@ -1,4 +1,4 @@
-"""Yardsticks without physics: climatology, linear regression, a pure network."""
+"""Benchmarks without physics: climatology, linear regression, a pure network."""
 
 import lightning as L
 import numpy as np
@@ -10,8 +10,8 @@ from lightning_modules import (
     Climatology,
     FluxNetwork,
     FluxTowerDataModule,
-    HalfHourDataset,
     LinearRegression,
+    TowerDataset,
     TowerFiles,
 )
 from lightning_modules.models.baselines import NINE_INPUTS, score
@@ -41,7 +41,7 @@ def test_climatology_is_the_mean_of_measured_training_samples_by_month_and_time(
 
 
 def test_climatology_of_a_month_without_data_takes_other_months(data):
-    winter = HalfHourDataset([boring_tower(2, start="2019-01-05")])
+    winter = TowerDataset([boring_tower(2, start="2019-01-05")])
     train = data.parts["train"]
     predicted = Climatology(train).predict(winter)["LE"]
     assert torch.isfinite(predicted).all()
@@ -53,7 +53,7 @@ def test_climatology_of_a_month_without_data_takes_other_months(data):
 
 def test_linear_regression_recovers_a_linear_law(data):
     train, test = data.parts["train"], data.parts["test"]
-    exact = HalfHourDataset([data.records["train"][0]], rows=[train.row.numpy()])
+    exact = TowerDataset([data.records["train"][0]], rows=[train.row.numpy()])
     exact.target["nee"] = 3.0 - 0.01 * exact.forcing["shortwave_in"] + 0.2 * exact.forcing["lai"]
     exact.target["nee"][~exact.measured["nee"]] = torch.nan
     predicted = LinearRegression(exact).predict(test)["NEE"]
@@ -61,7 +61,7 @@ def test_linear_regression_recovers_a_linear_law(data):
     torch.testing.assert_close(predicted, wanted, rtol=1e-6, atol=1e-6)
 
 
-def test_scores_of_yardsticks_use_measured_samples(data):
+def test_scores_of_benchmarks_use_measured_samples(data):
     test = data.parts["test"]
     for model in (Climatology(data.parts["train"]), LinearRegression(data.parts["train"])):
         scores = score(model, test)
@@ -95,7 +95,7 @@ def test_network_learns_and_its_checkpoint_is_self_contained(data, tmp_path):
         ("US-Hn1", "fluxes-nonegle", (0.007, -0.109), (-0.189, -0.017)),
     ],
 )
-def test_published_yardsticks_of_real_towers(shared, name, fluxes, climatology, regression):
+def test_published_benchmarks_of_real_towers(shared, name, fluxes, climatology, regression):
     """Test NSE of LE and NEE that an independent computation found for the targets as prepared, gaps filled."""
     files = [
         str(shared / "data" / name / f"{name}-{kind}.csv")
