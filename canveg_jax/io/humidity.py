@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from ..physics.saturation import saturation_vapour_pressure_hpa
+
 LOWEST_VAPOUR_PRESSURE = 0.001
 """kPa; a vapour pressure computed from a deficit is not allowed below (the lower end of the forcing's range)."""
 
 
 def saturation_vapour_pressure_kpa(air_temperature):
-    """Saturation vapour pressure of the model, kPa, of a temperature in degC.
-
-    The formula of `canveg_jax.thermodynamics` (`exp(54.878 - 6790.5/T - 5.028 ln T)` hPa, T in K), in NumPy.
-    """
+    """Saturation vapour pressure of the model, kPa, of a temperature in degC (any shape), in NumPy."""
     kelvin = np.asarray(air_temperature, dtype=np.float64) + 273.15
-    return 0.1 * np.exp(54.8781919 - 6790.4985 / kelvin - 5.02808 * np.log(kelvin))
+    return 0.1 * saturation_vapour_pressure_hpa(kelvin, exp=np.exp, log=np.log)
 
 
 def oneflux_saturation_vapour_pressure(air_temperature):

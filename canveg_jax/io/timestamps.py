@@ -56,8 +56,9 @@ def check_step(stamps: pd.DatetimeIndex, what: str) -> pd.Timedelta:
             "daylight saving time, convert the stamps to standard time."
         )
     steps = np.diff(stamps.to_numpy())
-    if (steps < np.timedelta64(0)).any():
-        row = int(np.flatnonzero(steps < np.timedelta64(0))[0]) + 1
+    backward = np.flatnonzero(steps < np.timedelta64(0, "ns"))
+    if backward.size:
+        row = int(backward[0]) + 1
         raise ValueError(f"{what}: row {row} ({stamps[row]}) is earlier than the row before it. Sort the rows by time.")
     step = pd.Timedelta(np.min(steps))
     unequal = np.flatnonzero(steps != step.to_timedelta64())

@@ -4,17 +4,18 @@ import jax.numpy as jnp
 
 from .constants import AIR_MOLAR_MASS, GAS_CONSTANT
 from .elementary import inverse, logarithm, ratio
+from .saturation import LOGARITHMIC, PER_KELVIN, saturation_vapour_pressure_hpa
 
 
 def saturation_vapour_pressure(temperature):
     """Saturation vapour pressure over water, Pa, of a temperature in K: `100 exp(54.878 - 6790.5/T - 5.028 ln T)`."""
-    return 100.0 * jnp.exp(54.8781919 - 6790.4985 * inverse(temperature) - 5.02808 * logarithm(temperature))
+    return 100.0 * saturation_vapour_pressure_hpa(temperature, exp=jnp.exp, log=logarithm, divide=ratio)
 
 
 def saturation_vapour_pressure_derivative(temperature, saturation):
     """Exact derivative of `saturation_vapour_pressure`, Pa K-1; `saturation` is its value at `temperature`."""
     per_kelvin = inverse(temperature)
-    return saturation * (6790.4985 * per_kelvin - 5.02808) * per_kelvin
+    return saturation * (PER_KELVIN * per_kelvin - LOGARITHMIC) * per_kelvin
 
 
 def latent_heat_of_vaporisation(temperature):

@@ -70,12 +70,26 @@ def synthetic_tower(
             continue
         sigma = random_error(name, truth)
         error = laplace_noise(noise_stream, sigma)
-        measured = solved & ~(lost["turbulence" if name in TURBULENT else "power"] if gaps else False)
+        measured = measured_samples(name, solved, lost if gaps else None)
         observed = np.where(measured, truth + (error if noise else 0.0), np.nan)
         target = Target(observed, measured, "synthetic", sigma if noise else None)
         attrs = {"units": info.unit, "long_name": f"{info.long_name}: truth, without noise", "sign": info.sign}
         variables |= target_variables(name, target, size) | {f"{name}_true": ("time", truth, attrs)}
     return tower.assign(variables)
+
+
+def measured_samples(target: str, solved: np.ndarray, lost: Mapping[str, np.ndarray] | None) -> np.ndarray:
+    """Which samples of a target are observed: those that were solved and not lost.
+
+    Args:
+        target: name from `TARGET_TABLE`.
+        solved: boolean `[time]`.
+        lost: boolean `[time]` by cause, as `gap_mask` makes them; None: nothing is lost.
+
+    Returns:
+        Boolean `[time]`.
+    """
+    return solved if lost is None else solved & ~lost["turbulence" if target in TURBULENT else "power"]
 
 
 def _truth(fluxes: Mapping[str, Any], name: str, solved: np.ndarray, size: int) -> np.ndarray | None:

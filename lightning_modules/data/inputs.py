@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from canveg_jax import Site
+from canveg_jax.physics.saturation import saturation_vapour_pressure_hpa
 from canveg_jax.spelling import unknown
 
 Forcing = Mapping[str, torch.Tensor]
@@ -22,9 +23,8 @@ class NetworkInput(NamedTuple):
 
 
 def saturation_vapour_pressure(air_temperature: torch.Tensor) -> torch.Tensor:
-    """Saturation vapour pressure, kPa, of a temperature in degC: `0.1 exp(54.878 - 6790.5/T - 5.028 ln T)`, T in K."""
-    kelvin = air_temperature + 273.15
-    return 0.1 * torch.exp(54.8781919 - 6790.4985 / kelvin - 5.02808 * torch.log(kelvin))
+    """Saturation vapour pressure of the model, kPa, of a temperature in degC (any shape)."""
+    return 0.1 * saturation_vapour_pressure_hpa(air_temperature + 273.15, exp=torch.exp, log=torch.log)
 
 
 def vapour_pressure_deficit(forcing: Forcing) -> torch.Tensor:

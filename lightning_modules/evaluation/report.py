@@ -125,7 +125,7 @@ def _daily_means(axes: Axes, block: xr.Dataset, flux: str) -> None:
     kept = count >= 12
     if not kept.any():
         return
-    every = np.arange(days[kept][0], days[kept][-1] + 1)
+    every = np.arange(days[kept][0], days[kept][-1] + np.timedelta64(1, "D"))
     for values, color, lw in ((block[f"{flux}_observed"], OBSERVED, 1.0), (block[flux], MODELLED, 1.2)):
         means = np.full(len(every), np.nan)
         total = np.bincount(index, values.values[used], minlength=len(days))

@@ -24,6 +24,7 @@ from canveg_jax.synthetic import (
 )
 from canveg_jax.synthetic.processes import autoregressive, damped_wave, relax
 from canveg_jax.synthetic.solar import clear_sky_shortwave, sine_of_elevation
+from canveg_jax.synthetic.tower import measured_samples
 
 HUMID, ARID = SYNTHETIC_SITES["SYN-Hum"], SYNTHETIC_SITES["SYN-Ari"]
 
@@ -300,6 +301,18 @@ def test_noise_and_gaps_can_be_switched_off_without_changing_the_rest():
     np.testing.assert_array_equal(quiet["nee"].values[measured], bare["nee_true"].values[measured])
     np.testing.assert_array_equal(full["air_temperature"], bare["air_temperature"])
     assert "nee_sigma" in full and "nee_sigma" not in quiet
+
+
+def test_the_mask_is_boolean_with_and_without_gaps():
+    solved, power, turbulence = np.array([[1, 1, 1, 0], [0, 1, 0, 0], [0, 1, 1, 0]], dtype=bool)
+    for lost, target, expected in [
+        (None, "nee", [1, 1, 1, 0]),
+        ({"power": power, "turbulence": turbulence}, "nee", [1, 0, 0, 0]),
+        ({"power": power, "turbulence": turbulence}, "ground_heat", [1, 0, 1, 0]),
+    ]:
+        mask = measured_samples(target, solved, lost)
+        assert mask.dtype == bool
+        np.testing.assert_array_equal(mask, np.array(expected, dtype=bool))
 
 
 def test_another_stress_can_be_planted():

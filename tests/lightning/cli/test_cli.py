@@ -75,7 +75,7 @@ def test_fit_leaves_checkpoints_predictions_scores_and_picture(trained):
     assert "valloss" in log.dtype.names and np.isfinite(log["valloss"]).any()
     predictions = read_predictions(trained / "predictions.nc")
     assert set(np.unique(predictions["split"])) == {0, 1, 2}
-    assert (np.diff(predictions["time"].values) > np.timedelta64(0)).all()
+    assert (np.diff(predictions["time"].values) > np.timedelta64(0, "ns")).all()
     assert predictions["NEE"].attrs["units"] == "umol m-2 s-1"
     assert predictions["converged"].dtype == bool and predictions["converged"].all()
     assert ((predictions["stress"] > 0) & (predictions["stress"] <= 1)).all()

@@ -41,7 +41,7 @@ def test_rows_are_in_time_order_site_by_site_and_belong_to_their_half_hours(pred
     assert (np.diff(site) >= 0).all()
     for i, record in enumerate(data.records["train"]):
         here = site == i
-        assert (np.diff(time[here]) > np.timedelta64(0)).all() and here.sum() == record.sizes["time"]
+        assert (np.diff(time[here]) > np.timedelta64(0, "ns")).all() and here.sum() == record.sizes["time"]
         there = record.sel(time=time[here])
         np.testing.assert_array_equal(predictions["shortwave_in"].values[here], there["shortwave_in"].values)
         np.testing.assert_array_equal(predictions["stress_true"].values[here], there["stress_true"].values)
