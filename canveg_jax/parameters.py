@@ -27,7 +27,7 @@ class ParameterInfo(NamedTuple):
 _P = ParameterInfo
 
 PARAMETER_TABLE: dict[str, ParameterInfo] = {
-    # --- canopy structure and optics (spec chapter 2)
+    # --- canopy structure and optics
     "leaf_clumping_factor": _P(0.95, 0.3, 1.0, "1", "Markov clumping of leaves, all layers", True),
     "par_reflect": _P(0.05, 0.01, 0.3, "1", "leaf reflectance, PAR", True),
     "par_trans": _P(0.05, 0.005, 0.3, "1", "leaf transmittance, PAR", True),
@@ -37,7 +37,7 @@ PARAMETER_TABLE: dict[str, ParameterInfo] = {
     "nir_soil_refl": _P(0.10, 0.03, 0.6, "1", "soil reflectance, near infrared", True),
     "ep": _P(0.98, 0.90, 0.995, "1", "leaf emissivity", True),
     "epsoil": _P(0.98, 0.90, 0.995, "1", "soil emissivity", True),
-    # --- photosynthesis and stomata (spec chapter 3)
+    # --- photosynthesis and stomata
     "vcopt": _P(171.0, 5.0, 300.0, "umol m-2 s-1", "carboxylation capacity at its optimum temperature", True),
     "jmopt": _P(259.0, 10.0, 600.0, "umol m-2 s-1", "electron transport capacity at its optimum temperature", True),
     "toptvc": _P(303.0, 288.0, 318.0, "K", "optimum temperature of carboxylation", True),
@@ -68,7 +68,7 @@ PARAMETER_TABLE: dict[str, ParameterInfo] = {
     "wind_extinction": _P(2.0, 0.5, 5.0, "1", "exponent of the wind profile in the canopy"),
     "wind_floor": _P(0.75, 0.1, 1.5, "m s-1", "smallest wind speed used"),
     "friction_velocity_floor": _P(0.1, 0.02, 0.3, "m s-1", "smallest friction velocity used"),
-    # --- soil (spec chapter 4)
+    # --- soil
     "porosity": _P(0.60, 0.3, 0.9, "1", "pore volume of the soil"),
     "organic_fraction": _P(0.08, 0.0, 0.3, "1", "organic volume of the soil; the mineral one is the rest"),
     "mineral_conductivity": _P(2.5, 1.0, 8.0, "W m-1 K-1", "thermal conductivity of minerals"),
