@@ -9,12 +9,10 @@ import numpy as np
 import torch
 
 import canveg_jax as cv
+from canveg_jax.forcing import check_columns
 from canveg_jax.transforms import check_names
 
 from ._jax2torch.function import jax2torch
-
-_OPTIONAL = tuple(name for name, info in cv.FORCING_TABLE.items() if info.optional)
-_REQUIRED = tuple(name for name, info in cv.FORCING_TABLE.items() if not info.optional)
 
 
 class TorchCanopy(torch.nn.Module):
@@ -89,16 +87,11 @@ class TorchCanopy(torch.nn.Module):
             `start` also `state`, `[time, state_size]`, without derivative.
 
         Raises:
-            KeyError: a forcing variable is missing or unknown.
+            ForcingError: a forcing variable is missing or unknown.
         """
         forcing = dict(forcing)
         site = forcing.pop("site", None)
-        missing, unknown = set(_REQUIRED) - set(forcing), set(forcing) - set(cv.FORCING_TABLE)
-        if missing or unknown:
-            raise KeyError(
-                f"forcing: missing {sorted(missing)}, unknown {sorted(unknown)}; expected {', '.join(_REQUIRED)} and "
-                f"optionally site, {', '.join(_OPTIONAL)}."
-            )
+        check_columns(forcing)
         if stress is None and self.stress is not None:
             stress = self.stress(forcing if site is None else {**forcing, "site": site})
         n_rows = forcing["air_temperature"].shape[0]

@@ -8,6 +8,7 @@ from .fluxes import FLUX_TABLE as FLUX_TABLE
 from .fluxes import Fluxes as Fluxes
 from .forcing import FORCING_TABLE as FORCING_TABLE
 from .forcing import Forcing as Forcing
+from .forcing import ForcingError as ForcingError
 from .parameters import PARAMETER_TABLE as PARAMETER_TABLE
 from .parameters import TUNABLE as TUNABLE
 from .parameters import Parameters as Parameters

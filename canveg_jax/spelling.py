@@ -4,8 +4,10 @@ import difflib
 from collections.abc import Iterable
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
+def unknown(what: str, name: str, known: Iterable[str], *, listed_in: str | None = None) -> str:
     """A sentence that names the unknown `name`, what there is, and the nearest known name.
+
+    `listed_in`: where the known names stand, if they are too many for a message.
 
     Example:
         >>> unknown("site preset", "US-Bi2", ["US-Bi1", "US-Hn1"])
@@ -14,4 +16,6 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
+    if listed_in:
+        return f"unknown {what} '{name}'.{hint} See {listed_in}."
     return f"unknown {what} '{name}'; there are {', '.join(known)}.{hint}"

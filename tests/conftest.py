@@ -1,7 +1,8 @@
-"""Shared set-up of all tests: double precision, headless plots, the reference data where they exist."""
+"""Shared set-up of all tests: double precision, headless plots, reference data and published numbers where they exist."""
 
 import gc
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 # One thread of linear algebra for each worker, who inherit this: more wait for each other in busy loops, five times slower.
@@ -10,7 +11,9 @@ for library in ("OPENBLAS", "MKL", "OMP"):
 
 import hypothesis
 import jax
+import jax.numpy as jnp
 import matplotlib
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +26,8 @@ gc.set_threshold(100_000, 50, 100)  # tracing makes many objects that live on; s
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("repeatable")
 
+from canveg_jax import Parameters  # after double precision is switched on
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -31,3 +36,48 @@ def shared() -> Path:
     if not (folder / "reference").is_dir():
         pytest.skip("needs the folder 'shared' (tower data, reference values) beside the repository, which is absent")
     return folder
+
+
+class ModuleRecord:
+    """Inputs and outputs of one module of the published model for the 48 half-hours of one tower."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], module: str):
+        self.arrays, self.module = arrays, module
+
+    def given(self, name: str) -> np.ndarray:
+        return self.arrays[f"{self.module}__in__{name}"]
+
+    def made(self, name: str) -> np.ndarray:
+        return self.arrays[f"{self.module}__out__{name}"]
+
+    def made_in_one_sweep(self, name: str) -> np.ndarray:
+        return self.arrays[f"{self.module}__out1pass__{name}"]
+
+
+@pytest.fixture(params=["US-Bi1", "US-Hn1"], scope="session")
+def tower(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def arrays(shared: Path, tower: str) -> dict[str, np.ndarray]:
+    with np.load(shared / "reference" / f"modules-{tower}.npz") as content:
+        return dict(content)
+
+
+@pytest.fixture(scope="session")
+def published(arrays):
+    """`published("wind_profile")`: the record of that module."""
+    return lambda module: ModuleRecord(arrays, module)
+
+
+@pytest.fixture
+def published_pi(monkeypatch):
+    """The package computes with the published 3.14159 (defect: five digits of pi)."""
+    for module in (np, jnp):
+        monkeypatch.setattr(module, "pi", 3.14159)
+
+
+@pytest.fixture(scope="session")
+def p() -> Parameters:
+    return Parameters()

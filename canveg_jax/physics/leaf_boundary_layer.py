@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from .constants import GRAVITY
-from .elementary import inverse, power, ratio, root
+from .elementary import inverse, ratio, root
+from .safe import power
 
 
 class BoundaryLayer(NamedTuple):

@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 
-from .elementary import inverse, power, ratio
+from .elementary import inverse, ratio
+from .safe import power
 from .thermodynamics import clausius_clapeyron_slope, molar_air_density
 
 

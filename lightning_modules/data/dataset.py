@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from canveg_jax import FORCING_TABLE
+from canveg_jax import FORCING_TABLE, ForcingError
 from canveg_jax.io import forcing_complete
 
 from .targets import DEFAULT_TARGETS, check_targets
@@ -117,7 +117,7 @@ def collate(batch: Batch | Sequence[Batch]) -> Batch:
 def _require_forcing(tower: xr.Dataset, index: int) -> None:
     lacking = [name for name, info in FORCING_TABLE.items() if not info.optional and name not in tower]
     if lacking:
-        raise ValueError(
+        raise ForcingError(
             f"tower {index} ({tower.attrs.get('site', 'unnamed')}) lacks the forcing variables {', '.join(lacking)}. "
             "Read it with canveg_jax.io.read_tower, or add them."
         )

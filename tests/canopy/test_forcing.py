@@ -1,10 +1,12 @@
 """Forcing: table, refusals, slicing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from canveg_jax import FORCING_TABLE, Forcing
+from canveg_jax import FORCING_TABLE, Forcing, ForcingError
 
 COLUMNS = {
     "day_of_year": [180.0, 180.0, 181.0], "hour": [12.25, 12.75, 0.25], "air_temperature": [20.0, 21.0, 12.0],
@@ -42,27 +44,49 @@ def test_each_variable_out_of_range_or_missing_is_refused_by_name(name):
     for bad in (info.lower - 1, info.upper + 1, np.nan):
         column = list(COLUMNS[name])
         column[1] = bad
-        with pytest.raises(ValueError, match=rf"forcing '{name}' must be within .*1 row\(s\) are not.*rows 1\)"):
+        with pytest.raises(ForcingError, match=rf"forcing '{name}' must be within .*1 row\(s\) are not.*rows 1\)"):
             Forcing.from_dataset(dataset(**{name: column}))
-    with pytest.raises(ValueError, match=f"forcing variable '{name}'.*is missing from the dataset"):
+    with pytest.raises(ForcingError, match=f"forcing variable '{name}'.*is missing from the dataset"):
         Forcing.from_dataset(dataset(**{name: None}))
 
 
 def test_advice_on_units():
-    with pytest.raises(ValueError, match=r"hPa or Pa"):
+    with pytest.raises(ForcingError, match=r"hPa or Pa"):
         Forcing.from_dataset(dataset(pressure=[1010.0, 1010.0, 1011.0]))
 
 
 def test_optional_variable_out_of_range_is_refused():
-    with pytest.raises(ValueError, match="forcing 'longwave_in' must be within"):
+    with pytest.raises(ForcingError, match="forcing 'longwave_in' must be within"):
         Forcing.from_dataset(dataset(longwave_in=[300.0, 900.0, np.nan]))
 
 
 def test_wrong_fields():
-    with pytest.raises(TypeError, match=r"unknown \['rain'\], missing \[\]"):
+    with pytest.raises(ForcingError, match=r"unknown \['rain'\], missing \[\]"):
         Forcing(rain=[0.0], **{n: v[:1] for n, v in COLUMNS.items()})
-    with pytest.raises(TypeError, match=r"missing \['lai'\]"):
+    with pytest.raises(ForcingError, match=r"missing \['lai'\]"):
         Forcing(**{n: v for n, v in COLUMNS.items() if n != "lai"})
+
+
+@pytest.mark.parametrize("name", ["air_temperature", "lai", "longwave_in", "site"])
+def test_columns_of_different_length_are_refused(name):
+    with pytest.raises(ForcingError, match=r"forcing '\w+' has shape \[.\], but 'air_temperature' \[.\]"):
+        Forcing(**COLUMNS | {name: [1.0, 2.0]})
+
+
+def test_whole_numbers_become_floating_point_ones():
+    forcing = Forcing(**COLUMNS | {"air_temperature": [20, 21, 12], "day_of_year": [180, 180, 181]})
+    assert forcing.air_temperature.dtype == forcing.day_of_year.dtype == forcing.longwave_in.dtype == float
+    assert np.isnan(np.asarray(forcing.longwave_in)).all() and np.asarray(forcing.day_of_year).tolist() == [
+        180,
+        180,
+        181,
+    ]
+
+
+def test_the_table_is_the_declaration():
+    assert [*FORCING_TABLE, "site"] == [field.name for field in dataclasses.fields(Forcing)]
+    assert FORCING_TABLE["lai"].unit == "m2 m-2" and FORCING_TABLE["lai"].upper == 12
+    assert [name for name, info in FORCING_TABLE.items() if info.optional] == ["longwave_in", "observed_canopy_height"]
 
 
 def test_ranges_hold_the_real_towers(arrays):

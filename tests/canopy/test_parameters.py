@@ -1,6 +1,7 @@
 """The table of parameters and the pytree made from it."""
 
 import copy
+import dataclasses
 import pickle
 
 import jax
@@ -61,6 +62,25 @@ def test_is_a_pytree_that_copies_and_pickles():
 def test_arrays_give_a_parameter_per_half_hour():
     p = Parameters(kball=jnp.array([5.0, 6.0]))
     assert p.kball.shape == (2,) and p.vcopt.shape == ()
+
+
+def test_whole_numbers_become_floating_point_ones():
+    assert Parameters(kball=9).kball.dtype == Parameters().kball.dtype
+
+
+def test_the_table_and_the_values_are_in_the_order_of_the_declaration():
+    names = [field.name for field in dataclasses.fields(Parameters)]
+    assert list(PARAMETER_TABLE) == list(Parameters().values) == names
+    assert [float(v) for v in jax.tree.leaves(Parameters())] == [info.default for info in PARAMETER_TABLE.values()]
+    assert list(TUNABLE) == [name for name in names if PARAMETER_TABLE[name].tunable]
+
+
+def test_axes_of_vmap_may_stand_in_the_place_of_values():
+    p = Parameters(kball=jnp.array([5.0, 6.0]))
+    axes = jax.tree.map(lambda x: 0 if x.ndim else None, p)
+    assert axes.kball == 0 and axes.vcopt is None
+    product = jax.vmap(lambda p: p.kball * p.vcopt, in_axes=(axes,))(p)
+    assert product.tolist() == [5.0 * 171.0, 6.0 * 171.0]
 
 
 def test_every_parameter_has_unit_meaning_and_ordered_bounds():

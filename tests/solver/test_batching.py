@@ -274,7 +274,7 @@ def test_errors_say_what_to_do(canopy, folder):
         cv.Canopy([canopy.sites[0], small_site("alfalfa", 2, folder)])
     with pytest.raises(cv.UnknownParameterError, match="unknown parameter 'kbal'. Did you mean 'kball'?"):
         canopy.compute({"kbal": 3.0}, make_forcing())
-    with pytest.raises(TypeError, match=r"unknown \['rain'\], missing \[\]"):
+    with pytest.raises(cv.ForcingError, match=r"unknown \['rain'\], missing \[\]"):
         make_forcing(rain=np.zeros(ROWS))
 
 
