@@ -1,11 +1,12 @@
 # Every target installs what it needs into .venv, with the exact versions of constraints.txt.
 # uv knows which build of torch suits the machine: without a GPU the small one for the CPU.
 PYTHON ?= python3
+ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench test-docs test-package test-newest test-oldest clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -19,13 +20,32 @@ demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(ARGS)
+
+# The pages: their examples run, their links and paths resolve.
+test-docs: $(INSTALLED)
+	$(BIN)/python -m pytest tests/test_docs.py tests/bridges/test_docs.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# The wheel alone, in a fresh environment, by the commands of the README. Some minutes.
+test-package: $(INSTALLED)
+	$(BIN)/python tests/package/check_wheel.py
+
+# The newest releases that pyproject.toml allows, or its lower bounds, in an environment of their own with the Python of PYTHON;
+# ARGS replaces pytest's arguments: make test-oldest PYTHON=python3.12 ARGS="tests/io -x"
+test-newest: RESOLUTION := highest
+test-oldest: RESOLUTION := lowest-direct
+test-newest test-oldest: test-%: $(INSTALLED)
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) .venv-$*
+	UV_HTTP_RETRIES=0 $(BIN)/uv pip install --quiet --python .venv-$*/bin/python --torch-backend=auto \
+	    --resolution=$(RESOLUTION) -e '.[dev]' \
+	  || $(BIN)/uv pip install --quiet --python .venv-$*/bin/python --resolution=$(RESOLUTION) -e '.[dev]'
+	.venv-$*/bin/python -m pytest $(ARGS)
 
 # Training as the command canveg runs it: PyTorch's idle threads sleep.
 bench: $(INSTALLED)
@@ -34,7 +54,7 @@ bench: $(INSTALLED)
 	OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.bench_epoch --out benchmarks/RESULTS.md
 	mkdir -p .cache
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest benchmarks/bench_canopy.py -q -W ignore --benchmark-json=.cache/bench.json
-	$(BIN)/python -m benchmarks.report .cache/bench.json --out benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.canopy_table .cache/bench.json --out benchmarks/RESULTS.md
 
 clean:
-	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .venv-newest .venv-oldest .cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -2,7 +2,7 @@
 
     pytest benchmarks/bench_canopy.py -W ignore --benchmark-json=bench.json       # everything: some thirty programs to compile
     pytest benchmarks/bench_canopy.py -W ignore -k "50-float64-1024"              # a part of it
-    python -m benchmarks.report bench.json --out benchmarks/RESULTS.md            # the table, with machine, date and commit
+    python -m benchmarks.canopy_table bench.json --out benchmarks/RESULTS.md            # the table, with machine, date and commit
 
 Ratios within a run can be trusted, absolute times of different runs cannot. Times are the least of many rounds by
 pytest-benchmark; the three training steps, whose ratio counts, are taken in turn instead.

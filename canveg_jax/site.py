@@ -99,4 +99,4 @@ SITES: dict[str, dict[str, Any]] = {
         stomata="amphistomatous", leaf_angle="extremophile",
     ),
 }  # fmt: skip
-"""Presets of the published runs (spec 1.5); leaf-angle names are the right ones for the formulas that those runs used."""
+"""Presets of the published runs [Jiang2025]; leaf-angle names are the right ones for the formulas that those runs used."""

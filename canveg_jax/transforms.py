@@ -1,7 +1,7 @@
 """Smooth maps between unconstrained numbers and physical parameters: what an optimiser moves never leaves its range.
 
 A scalar is `lower + (upper - lower) sigmoid(z)`; reflectance and transmittance of a band, when both are tuned, share a simplex,
-`(rho, tau) = 0.999 softmax(z_rho, z_tau, 0)`, so that their sum stays below 0.999 (spec 2 R15).
+`(rho, tau) = 0.999 softmax(z_rho, z_tau, 0)`, so that their sum stays below 0.999.
 """
 
 from collections.abc import Iterable, Mapping

@@ -18,7 +18,7 @@ def test_canopy_benchmark_and_its_report(tmp_path):
         [*pytest_, "-k", "1-float64-1-forward", f"--benchmark-json={results}"], cwd=ROOT, env=alone, check=True
     )
     (measured,) = json.loads(results.read_text())["benchmarks"]
-    subprocess.run([sys.executable, "-m", "benchmarks.report", results, "--out", table], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "benchmarks.canopy_table", results, "--out", table], cwd=ROOT, check=True)
     heads, _, cells = (
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in table.read_text().splitlines()

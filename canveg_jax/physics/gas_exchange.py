@@ -1,4 +1,4 @@
-"""Photosynthesis coupled to Ball-Berry stomata: one equation, one root (spec 3 section 8; decision 16).
+"""Photosynthesis coupled to Ball-Berry stomata: one equation, one root (docs/decisions.md, 16).
 
 For a trial net rate `A`: `c_s = c_a - A/g`, `g_sc = b + kappa max(A, 0)/c_s`, `c_i = c_s - A/g_sc`; the root of
 `f(A) = W(max(c_i, 0)) - R_d - A` is unique because `f' <= -1`. With the hard minimum of the two limits the answer is
@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .elementary import inverse, ratio, root
+from .elementary import inverse, newton_or_midpoint, ratio, root
 from .photosynthesis import Kinetics
 
 CUBIC_STEPS = 8
 """Safeguarded Newton steps on the cubic; 7 reach rounding (3e-14 umol m-2 s-1) for bprime >= 1e-3 and any light, CO2,
-humidity and boundary layer (tests/physics/test_stomata.py)."""
+humidity and boundary layer (tests/physics/test_gas_exchange.py)."""
 SMOOTH_NEWTON_STEPS = 14
 CURVATURE = 0.98
 """Curvature of the smooth co-limitation option (Collatz et al. 1991)."""
@@ -109,20 +109,13 @@ def _rate_at(ci, capacity: Callable, limits, rates: Kinetics):
     return (ci - rates.gamma) * capacity(ci, limits) - rates.dark_respiration
 
 
-def _newton_or_midpoint(a, f, slope, low, high):
-    """The next point of a decreasing `f`, inside a bracket that its sign shrinks; returns point, low, high."""
-    low, high = jnp.where(f > 0, a, low), jnp.where(f > 0, high, a)
-    newton = a - f / slope
-    return jnp.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high)), low, high
-
-
 def _bracketed_newton(capacity: Callable, limits, start, rates: Kinetics, supply: _Supply):
     limits, rates, supply = jax.lax.stop_gradient((limits, rates, supply))
     low, high = _bracket(_rate_at(supply.ca, capacity, limits, rates), supply)
 
     def step(_, carry):
         a, low, high = carry
-        return _newton_or_midpoint(a, *_residual(a, capacity, limits, rates, supply), low, high)
+        return newton_or_midpoint(a, *_residual(a, capacity, limits, rates, supply), low, high)
 
     return jax.lax.fori_loop(0, SMOOTH_NEWTON_STEPS, step, (jnp.clip(start, low, high), low, high))[0]
 
@@ -152,7 +145,7 @@ def _cubic_root(limit, rates: Kinetics, supply: _Supply):
     for _ in range(CUBIC_STEPS):
         value = ((p3 * x + p2) * x + p1) * x + p0
         slope = (3.0 * p3 * x + 2.0 * p2) * x + p1
-        x, low, high = _newton_or_midpoint(x, -value, -slope, low, high)
+        x, low, high = newton_or_midpoint(x, -value, -slope, low, high)
     return jnp.where(at_ca > 0, x, start)
 
 

@@ -6,7 +6,7 @@ Distributions after de Wit (1965), Lemeur & Blad (1974); projection after Warren
 import jax.numpy as jnp
 import numpy as np
 
-from .safe import relative_expm1
+from .elementary import relative_expm1
 
 N_CLASSES = 50
 """Number of leaf-inclination and of sky-zenith classes."""

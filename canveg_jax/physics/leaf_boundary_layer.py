@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from .constants import GRAVITY
-from .elementary import inverse, ratio, root
-from .safe import power
+from .elementary import inverse, power, ratio, root
 
 
 class BoundaryLayer(NamedTuple):

@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from . import two_stream
-from .elementary import ratio
-from .safe import relative_expm1
+from .elementary import ratio, relative_expm1
 from .sky import MIN_SIN_BETA
 
 

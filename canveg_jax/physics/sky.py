@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from .constants import PAR_PER_JOULE, PAR_SHARE, SOLAR_CONSTANT, STEFAN_BOLTZMANN
-from .elementary import ratio
-from .safe import power
+from .elementary import power, ratio
 
 MIN_SIN_BETA = 1e-3
 """Smallest sine of elevation that is divided by; no beam is left there."""

@@ -2,8 +2,7 @@
 
 import jax.numpy as jnp
 
-from .elementary import inverse, ratio
-from .safe import power
+from .elementary import inverse, power, ratio
 from .thermodynamics import clausius_clapeyron_slope, molar_air_density
 
 

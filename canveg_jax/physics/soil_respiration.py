@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from .constants import ZERO_CELSIUS
-from .safe import power
+from .elementary import power
 
 _BETA1 = (-1.51316616076344, 0.673139978230031, -59.2947930385706, -3.33294857624960)
 _BETA2 = (1.38034307225825, 3.73823712105636, 59.9066980644239, 1.36701108005293)

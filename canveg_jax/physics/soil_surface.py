@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from .constants import AIR_SPECIFIC_HEAT, GRAVITY, STEFAN_BOLTZMANN, VAPOUR_MASS_RATIO, VON_KARMAN
-from .elementary import inverse, logarithm, ratio
-from .safe import power
+from .elementary import inverse, logarithm, newton_or_midpoint, power, ratio
 from .thermodynamics import latent_heat_of_vaporisation, saturation_vapour_pressure
 
 STEPS = 14
@@ -90,11 +89,7 @@ def soil_surface_balance(guess, x: SoilInputs) -> SoilSurface:
 
     def step(_, carry):
         t, low, high = carry
-        f, slope = _excess(t, frozen)
-        low, high = jnp.where(f > 0, t, low), jnp.where(f > 0, high, t)
-        newton = t - f / slope
-        inside = (newton >= low) & (newton <= high)
-        return jnp.where(inside, newton, 0.5 * (low + high)), low, high
+        return newton_or_midpoint(t, *_excess(t, frozen), low, high)
 
     start = jnp.clip(jax.lax.stop_gradient(guess), low, high)
     t = jax.lax.stop_gradient(jax.lax.fori_loop(0, STEPS, step, (start, low, high))[0])

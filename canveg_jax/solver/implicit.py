@@ -105,7 +105,7 @@ def residual_scale(n_layers: int, dtype):
 
 
 def _mixing(n_layers: int, dtype):
-    """Weight of the new value in a plain pass; any value has the same fixed point (spec 4 section 9.4)."""
+    """Weight of the new value in a plain pass; any value has the same fixed point."""
     return _per_component(n_layers, 0.5, 0.5, 0.5, 1.0, 1.0, dtype)
 
 

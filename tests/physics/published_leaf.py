@@ -1,7 +1,7 @@
 """The published leaf, written from its description: cubic in the net rate with its defects, quadratics of the energy budget.
 
-Used to show that the published numbers follow from the package's kinetics and conductances once the numbered defects are put
-in (D1-D10 photosynthesis, D22-D26 energy).
+Used to show that the published numbers follow from the package's kinetics and conductances once its defects, named at
+their lines, are put in.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 
 GAS, SIGMA = 8.314, 5.670367e-8
 PI_OF_ROOTS = 3.1415926
-"""D37."""
+"""The digits of pi in the published formula of the roots."""
 
 
 class Leaf(NamedTuple):
@@ -47,7 +47,7 @@ def exact_coupling(x: Leaf, sides: int) -> tuple:
 
 
 def published_coupling(x: Leaf, sides: int) -> tuple:
-    """D4: with stomata on both faces the intercept is counted twice, once with a slip."""
+    """With stomata on both faces the intercept is counted twice, once with a slip."""
     if sides == 1:
         return exact_coupling(x, 1)
     g, b, kappa = x.g_b, x.bprime / 1.6, x.kball * x.humidity / 1.6
@@ -65,35 +65,37 @@ def photosynthesis(x: Leaf, sides: int) -> dict[str, np.ndarray]:
     def rates(ci):
         return x.j * (ci - x.gamma) / (4 * ci + 8 * x.gamma), x.vm * (ci - x.gamma) / (ci + x.kco)
 
-    wj, wc = rates(0.7 * x.ca)  # D6
+    wj, wc = rates(0.7 * x.ca)  # the limit is chosen at a fixed ci
     light = wj < wc
     limit = np.where(light, x.j, x.vm), np.where(light, 4.0, 1.0), np.where(light, 8 * x.gamma, x.kco)
     p, q, r = cubic_coefficients(x, limit, published_coupling(x, sides))
     big_q, big_r = (p**2 - 3 * q) / 9, (2 * p**3 - 9 * p * q + 27 * r) / 54
-    angle = np.arccos(np.clip(big_r / np.sqrt(np.maximum(big_q**3, 0.01)), -0.99, 0.99))  # D1
+    angle = np.arccos(np.clip(big_r / np.sqrt(np.maximum(big_q**3, 0.01)), -0.99, 0.99))  # clipped: a wrong root
     amplitude = -2 * np.sqrt(np.maximum(big_q, 0.01))
     turns = np.array([0.0, 2 * PI_OF_ROOTS, -2 * PI_OF_ROOTS]).reshape((3,) + (1,) * p.ndim)
-    roots = np.where(big_q**3 - big_r**2 > 0, amplitude * np.cos((angle + turns) / 3) - p / 3, 0.0)  # D2
+    roots = np.where(
+        big_q**3 - big_r**2 > 0, amplitude * np.cos((angle + turns) / 3) - p / 3, 0.0
+    )  # one real root: taken as 0
     low, mid, high = np.sort(roots, axis=0)
     cases = [
         (low > 0, low), ((low < 0) & (mid < 0) & (high > 0), high), ((low < 0) & (mid > 0) & (high > 0), mid),
         ((low < 0) & (mid < 0) & (high < 0), high),
     ]  # fmt: skip
-    net = np.select([c for c, _ in cases], [v for _, v in cases], low) - x.rd  # D3
+    net = np.select([c for c, _ in cases], [v for _, v in cases], low) - x.rd  # subtracted from a net rate
     sucrose = x.vm / 2 - x.rd
     net = np.minimum(net, sucrose)
 
-    humidity = np.minimum(x.humidity, 1.0)  # D21
+    humidity = np.minimum(x.humidity, 1.0)  # clipped here, not in the cubic
     cs = x.ca - net / (sides * x.g_b)
     g_sw = x.kball * humidity * net / cs + x.bprime
     ci = cs - net / (g_sw / 1.6)
     wj, wc = rates(ci)
     gross = smaller_root(0.95, smaller_root(0.98, wj, wc), sucrose)
-    rewritten = (gross < net) & (gross > 0)  # D7, D8
+    rewritten = (gross < net) & (gross > 0)  # gross compared with net; cs and ci are not renewed
     g_sw = np.where(rewritten, x.kball * humidity * (gross - x.rd) / cs + x.bprime, g_sw)
     net = np.where(rewritten, gross - x.rd, net)
 
-    quadratic = (wj <= x.rd) | (wc <= x.rd)  # D5: one face's conductance
+    quadratic = (wj <= x.rd) | (wc <= x.rd)  # with one face's conductance
     a, e, constant = limit
     pi, sigma, xi = x.ca * x.g_b * b, b + x.g_b, x.g_b * b
     qa = sigma * e
@@ -107,7 +109,7 @@ def photosynthesis(x: Leaf, sides: int) -> dict[str, np.ndarray]:
 
 
 def energy(absorbed, stomatal, r_heat, r_vapour, air, vapour, pressure, sides: int, emissivity=0.98) -> dict:
-    """Latent and sensible heat and temperature from two separate expansions (D22, D24-D26); `stomatal` in m s-1."""
+    """Latent and sensible heat and temperature from two separate expansions; `stomatal` in m s-1."""
     density = 28.97 * pressure / (GAS * air)
     latent = 3149000.0 - 2370.0 * air + np.where(air < 273.0, 333.0, 0.0)
     saturation = 100 * np.exp(54.8781919 - 6790.4985 / air - 5.02808 * np.log(air))

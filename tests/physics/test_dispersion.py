@@ -59,7 +59,7 @@ def test_mixed_particles_stay_mixed():
 
 
 def test_turbulence_is_continuous_at_the_canopy_top():
-    """D15: with the published 0.25 at the ground `sigma_w` jumps there from 1.1875 to 1.25."""
+    """With the published 0.25 at the ground `sigma_w` jumps there from 1.1875 to 1.25."""
     below, above = (flight.velocity_scale(jnp.asarray(1.0 + d), 0.3125)[0] for d in (-1e-9, 1e-9))
     assert float(above - below) == pytest.approx(0, abs=1e-8) and float(above) == 1.25
     assert float(flight.velocity_scale(jnp.asarray(1 - 1e-9), 0.25)[0]) == pytest.approx(1.1875, abs=1e-8)
@@ -181,7 +181,7 @@ def test_csv_is_read_and_refused(tmp_path):
 
 
 def test_the_time_limit_of_the_published_single_layer_matrix_is_what_cuts_it():
-    """D18: 1000 s at h = 18 m; printed rows 1, 2, 3, 11, 26, 50, of a domain of 51 h. Most flights are cut."""
+    """The published limit is 1000 s, at h = 18 m; printed rows 1, 2, 3, 11, 26, 50, of a domain of 51 h. Most flights are cut."""
     matrix, error, cut = generate(flight.Grid(1, 50, 51.0, 0.25), 1600, 0, 1000 / 18)
     rows = [0, 1, 2, 10, 25, 49]
     printed = np.array([7.93, 6.47, 4.63, 1.45, 0.349, 0.0076])
@@ -190,7 +190,7 @@ def test_the_time_limit_of_the_published_single_layer_matrix_is_what_cuts_it():
 
 
 def test_the_published_matrix_is_the_same_flight_in_a_lower_domain(shared):
-    """D14, D15, D18: with the published domain (2 h), ground value and limit the flights give the published matrix."""
+    """With the published domain (2 h), ground value and limit the flights give the published matrix."""
     published = read_dispersion_csv(shared / "data" / "dij" / "Dij_US-Bi1_50L.csv", 50, 50)
     particles = 32_000
     matrix, error, cut = generate(flight.Grid(50, 50, 2.0, 0.25), particles, 0, 1000 / 0.8)

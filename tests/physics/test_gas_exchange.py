@@ -46,7 +46,7 @@ WORKED = [  # sides, I, ca, T, r_co2, P, e_a, changes; hard: A, g_sw, ci, cs; sm
     (1, 940, 420, 310.15, 65, 101.3, 800, {}, 10.050048, 0.07600239, 191.64555, 403.21886, 9.9118844, 0.075630256),
 ]  # fmt: skip
 STEP = 0.4
-"""Published factor of light inhibition above 10 umol m-2 s-1 (D12), which the printed solutions contain."""
+"""Published factor of light inhibition above 10 umol m-2 s-1, which the printed solutions contain."""
 
 
 def with_step(light: float, changes: dict) -> Parameters:

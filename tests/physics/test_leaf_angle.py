@@ -12,7 +12,7 @@ from tests.independent import radiation
 from tests.physics.checks import derivative_error, precision_error, relative_error
 
 CODES = ["erectophile", "spherical", "planophile", "plagiophile", "extremophile", "uniform"]
-"""By published code 0..5, under their right names (the published names of 0 and 2 are exchanged: R2)."""
+"""By published code 0..5, under their right names (the published names of 0 and 2 are exchanged)."""
 each_distribution = pytest.mark.parametrize("name", CODES)
 
 ZENITH = np.array([0.5, 15, 30, 45, 60, 75, 85, 89])
@@ -37,11 +37,11 @@ EXACT_G = {  # exact integral at 0.5 and 60 degrees
     "plagiophile": (0.67904, 0.47245), "extremophile": (0.59418, 0.50919), "uniform": (0.63661, 0.49082),
 }  # fmt: skip
 SKY_WEIGHTS_SUM = 1.000164512069605
-"""Published sum of the sky weights, by which the published transmission is too large (R5)."""
+"""Published sum of the sky weights, by which the published transmission is too large."""
 
 
 def published_weights(name: str) -> np.ndarray:
-    """The published quadrature (R6): trapezoid over the class midpoints, which omits both end half-classes."""
+    """The published quadrature: trapezoid over the class midpoints, which omits both end half-classes."""
     angles = leaf_angle.class_angles()
     density = leaf_angle.DENSITIES[name](angles) * (1.0 if name == "spherical" else 2.0 / np.pi)
     weights = density * np.pi / 100

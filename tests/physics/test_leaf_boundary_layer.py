@@ -37,7 +37,7 @@ def test_worked_forced_convection(row):
 
 @pytest.mark.parametrize("row", FREE)
 def test_worked_free_convection(row):
-    """Published `0.5 Gr^0.25` (D27); here `0.5 [(Gr + 1)^0.25 - 1]`, which has a finite slope at Gr = 0."""
+    """Published `0.5 Gr^0.25`; here `0.5 [(Gr + 1)^0.25 - 1]`, which has a finite slope at Gr = 0."""
     t, air, _, pressure, length, grashof, *expected = row
     made = resistances(t, air, 0.09, pressure, Parameters(lleaf=length, betfac=0.0))
     ratio = grashof**0.25 / ((grashof + 1) ** 0.25 - 1)

@@ -49,7 +49,7 @@ def test_worked_solutions(row):
 
 
 def test_worked_solution_below_freezing():
-    """Published with 333 J kg-1 of fusion in the latent heat (D23), which here enters through the conductance."""
+    """Published with 333 J kg-1 of fusion in the latent heat, which here enters through the conductance."""
     latent = float(latent_heat_of_vaporisation(268.15))
     scale = (latent + 333) / latent
     conductance = float(vapour_conductance(0.004, 54.0, 2)) * scale
@@ -118,7 +118,7 @@ def published_case(record, kind):
 @pytest.mark.parametrize("leaf_class", ["sun", "shade"])
 @pytest.mark.parametrize("kind", ["hypo", "amphi"])
 def test_published_expansions_and_the_exact_balance(published, leaf_class, kind):
-    """D22, D24-D26: two separate quadratics give the published numbers; the exact balance is near their temperature."""
+    """Two separate quadratics give the published numbers; the exact balance is near their temperature."""
     record = published(f"leaf_energy_{leaf_class}")
     case = published_case(record, kind)
     quadratics = published_leaf.energy(*case)

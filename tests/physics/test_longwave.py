@@ -43,7 +43,7 @@ def test_worked_values(row):
 
 
 def test_as_published(published):
-    """The published loop is converged, so the fields agree; what leaves absorb differs by R4 alone."""
+    """The published loop is converged, so the fields agree; what leaves absorb differs by the level of the streams."""
     record = published("longwave_transfer")
     eps, eps_soil = float(record.given("ep")), float(record.given("epsoil"))
     columns = [record.given(n) for n in ("ir_in", "Tsfc_sun", "Tsfc_shade", "soil_sfc_temperature")]
@@ -58,7 +58,7 @@ def test_as_published(published):
     assert relative_error(field.incident, down[:, 1:] + up[:, :-1]) < 1e-10
     assert relative_error(field.down_ground, down[:, 0]) < 1e-10
     assert relative_error(field.up_top, up[:, -1]) < 1e-10
-    assert relative_error(record.made("shade"), (down + up)[:, :-1]) < 1e-12  # R4: both streams at the bottom
+    assert relative_error(record.made("shade"), (down + up)[:, :-1]) < 1e-12  # both streams at the bottom
     balance = (1 - tau_d[:, None]) * (eps * np.asarray(field.incident) - 2 * record.made("IR_source"))
     assert np.abs(balance - record.made("balance")).max() < 1e-9
 

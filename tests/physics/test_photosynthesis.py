@@ -40,7 +40,7 @@ def test_as_published_but_for_the_step_of_respiration(published, p, leaf_class):
     record = published(f"leaf_ps_{leaf_class}")
     t, light = record.given("Tlk"), record.given("Iphoton")
     x = rates(t, light, Parameters(light_inhibition=0.0))
-    dark = np.where(light > 10.0, 0.4, 1.0) * np.asarray(x.dark_respiration)  # D12: a step, here a logistic
+    dark = np.where(light > 10.0, 0.4, 1.0) * np.asarray(x.dark_respiration)  # published as a step, here a logistic
     assert relative_error(dark, record.made("hypo_rd")) < 1e-10
     logistic = 1 - 0.6 / (1 + np.exp(-(light - 10) / 2))
     assert relative_error(rates(t, light, p).dark_respiration, np.asarray(x.dark_respiration) * logistic) < 1e-10

@@ -11,7 +11,7 @@ from canveg_jax.physics.thermodynamics import latent_heat_of_vaporisation
 from tests.physics.checks import derivative_error, precision_error, relative_error
 
 D = np.array([[5.0, 4.0], [3.0, 3.5], [1.0, 1.2], [0.0, 0.0]])
-WORKED = [  # zeta, profile: published with the soil source outside psi and psi = 0.973 below neutral (D13)
+WORKED = [  # zeta, profile: published with the soil source outside psi and psi = 0.973 just below neutral
     (-1.0, 0.973 * 0.7182 / 1.7182, (295.9614355042, 295.6514247468, 295.2194010806, 295.0)),
     (0.0, 1.0, (296.6041666667, 296.1458333333, 295.3875, 295.0)),
     (0.25, 0.9225, (296.5202083333, 296.08125, 295.3655416667, 295.0)),
@@ -40,7 +40,7 @@ def published_matrix(shared, tower):
 
 
 def test_as_published_but_for_stability_of_the_soil_source_and_molar_mass(shared, tower, published):
-    """D13: no psi on the soil and 0.973; D19: CO2 by 28.97/44; the published vapour factor uses the blended temperature."""
+    """Published: no psi on the soil, 0.973 at neutral, CO2 by 28.97/44; its vapour factor uses the blended temperature."""
     record = published("profile_update")
     names = ("source_H", "source_LE", "source_Ps")
     heat, vapour, uptake = (record.given(n) * record.given("delz")[0] for n in names)
@@ -80,7 +80,7 @@ def test_column_sums_as_published(published):
         made = column_sources(layer, p, record.given(f"sun_{leaf}"), record.given(f"shade_{leaf}")).sum(axis=1)
         assert relative_error(made, record.made(total)) < 1e-10, total
     assert relative_error(record.made("veg_Ps") + record.made("veg_Rd"), record.made("veg_GPP")) < 1e-12
-    # D20: published net exchange leaves out leaf respiration.
+    # Published net exchange leaves out leaf respiration.
     assert relative_error(record.given("soil_resp") - record.made("veg_GPP"), record.made("can_NEE")) < 1e-10
 
 

@@ -59,7 +59,7 @@ def test_worked_fields(row):
     chi = (1 - tau_d) / layer_lai
     band = transfer(beam, beam_in, diffuse, rho, tau, ground, tau_d, chi)
     assert float(band.up_top) == pytest.approx(up[-1], rel=1e-8)
-    # Published absorption takes both streams at the bottom and all of the leaf area (R4); here it closes.
+    # Published absorption takes both streams at the bottom and all of the leaf area; here it closes.
     alpha = 1 - rho - tau
     closing = alpha * chi * (np.array(down[1:]) + np.array(up[:-1]))
     assert np.asarray(band.shaded) == pytest.approx(closing, rel=1e-8)
@@ -77,7 +77,7 @@ def test_worked_beam():
 
 @pytest.mark.parametrize("band_name", ["par_transfer", "nir_transfer"])
 def test_fields_as_published_when_converged(published, band_name):
-    """Flux fields agree; sunlit fraction and absorption differ by R3 and R4, which are applied here."""
+    """Flux fields agree; sunlit fraction and absorption differ by the level at which they are taken, which is applied here."""
     record = published(band_name)
     names = ("sin_beta", "Gfunc", "inbeam", "indiffuse")
     sine, g, beam_in, diffuse = (record.given(n) for n in names)
@@ -99,7 +99,7 @@ def test_fields_as_published_when_converged(published, band_name):
     band = several(beam, beam_in, diffuse, tau_d, chi)
     alpha = 1 - rho - tau
     down, up = record.made("dn_flux")[day], record.made("up_flux")[day]
-    assert relative_error(alpha * (down + up)[:, :-1], record.made("sh_abs")[day]) < 1e-8  # R4
+    assert relative_error(alpha * (down + up)[:, :-1], record.made("sh_abs")[day]) < 1e-8  # both streams at the bottom
     assert relative_error(band.shaded[day], alpha * chi[day, None] * (down[:, 1:] + up[:, :-1])) < 1e-8
     direct = np.asarray(band.sunlit - band.shaded)[day]
     assert relative_error(direct, record.made("sun_abs")[day] - record.made("sh_abs")[day]) < 1e-8
@@ -111,7 +111,7 @@ def test_fields_as_published_when_converged(published, band_name):
 
 @pytest.mark.parametrize("band_name", ["par_transfer", "nir_transfer"])
 def test_published_single_sweep_is_what_loses_radiation(published, band_name):
-    """R1: one sweep from zero upward flux gives the published field, which lies below the exact one everywhere."""
+    """One sweep from zero upward flux gives the published field, which lies below the exact one everywhere."""
     record = published(band_name)
     rho, tau = float(record.given("reflect")), float(record.given("trans"))
     tau_d = record.given("integ_exp_diff")[:, :1]

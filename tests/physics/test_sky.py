@@ -43,7 +43,7 @@ def test_split_as_published_by_day(published):
     assert relative_error(x.q, record.made("ratrad")) < 1e-12
     for name in ("par_beam", "par_diffuse", "nir_beam", "nir_diffuse"):
         assert relative_error(getattr(x, name)[day], record.made(name)[day]) < 1e-11, name
-    # R9: with the sun down the published model drops what radiation is left; here it is diffuse.
+    # With the sun down the published model drops what radiation is left; here it is diffuse.
     night = np.asarray((x.par_diffuse / 4.6 + x.nir_diffuse)[~day])
     assert night == pytest.approx(shortwave[~day], abs=1e-12)
     assert not record.made("par_diffuse")[~day].any() and not np.asarray(x.par_beam[~day]).any()

@@ -39,7 +39,7 @@ def test_worked_surface_resistance(p, theta, r_ss):
 def test_as_published(published, p):
     record = published("soil_energy")
     theta, t, pressure = (record.given(n) for n in ("soilmoisture", "T_air_K", "P_kPa"))
-    assert t.min() > 273  # below, the published slope carries the 333 J kg-1 of fusion (D12)
+    assert t.min() > 273  # below, the published slope carries the 333 J kg-1 of fusion
     assert relative_error(conductivity(theta, t, pressure, p), record.made("intermediate_K_soil")) < 1e-11
     assert relative_error(surface_vapour_resistance(theta, p), record.made("intermediate_resistance_h2o")) < 1e-11
 

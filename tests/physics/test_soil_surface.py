@@ -50,7 +50,7 @@ def test_stability_factor_is_the_published_one_down_to_a_third():
     delta = np.linspace(-1 / 3, 60, 3001)
     published = np.clip((1 + delta) ** np.where(delta > 0, -0.75, -2.0), 0.1, 5.0)
     assert np.asarray(stability_factor(delta)) == pytest.approx(published, rel=1e-13)
-    assert float(stability_factor(-5.27428171)) == 5.0  # D6: the published one is 0.1 here, the smallest
+    assert float(stability_factor(-5.27428171)) == 5.0  # the published one is 0.1 here, the smallest
 
 
 def test_stability_factor_is_continuous_and_monotone():
@@ -181,7 +181,7 @@ def published_soil(published, arrays):
 
 
 def test_published_ground_heat_is_steady_conduction_plus_storage(published_soil):
-    """D2, D3: at its fixed point the published column of ten layers is linear, plus a term from the row before."""
+    """At its fixed point the published column of ten layers is linear, plus a term from the row before."""
     s, made = published_soil, published_soil.record.made
     assert s.fixed.sum() > 40
     ground = fluxes_at(s.x["T_soil_up_boundary"], s.inputs()).ground_heat
@@ -193,11 +193,11 @@ def test_published_ground_heat_is_steady_conduction_plus_storage(published_soil)
     assert np.abs(made("T_soil")[:, :11] - linear)[s.fixed].max() < 1e-8
 
 
-def test_published_fluxes_follow_from_the_package_s_resistances_and_the_numbered_defects(published_soil):
-    """D4, D5: expansions about the layer below, emission at the reference temperature, two different ground heats."""
+def test_published_fluxes_follow_from_the_package_s_resistances_and_its_expansions(published_soil):
+    """Expansions about the layer below, emission at the reference temperature, two different ground heats."""
     s, x, made = published_soil, published_soil.x, published_soil.record.made
     ours = np.asarray(stability_factor(s.delta))
-    factor = np.where(s.delta < -1 / 3, np.clip((1 + s.delta) ** -2.0, 0.1, 5), ours)  # D6
+    factor = np.where(s.delta < -1 / 3, np.clip((1 + s.delta) ** -2.0, 0.1, 5), ours)  # not monotone in stable air
     neutral = np.log(s.height / 0.02) ** 2 / (0.16 * x["wind_layer1"])
     resistance = np.clip(neutral * factor, 25, 1000)
     t, density = x["Tair_K_layer0"], 28.97 * x["P_kPa"] / (8.314 * x["T_air_K"])

@@ -11,7 +11,7 @@ A, B = 0.7182, 0.31
 
 
 def test_as_published_but_for_height_and_heat(published):
-    """D21: published with the heat of the canopy alone and the full height; the formula is the same."""
+    """Published with the heat of the canopy alone and the full height; the formula is the same."""
     record = published("stability")
     heat, height = record.given("HH"), float(record.given("meas_ht"))
     rest = [record.given(n) for n in ("air_density", "T_air_K", "ustar")]
@@ -22,7 +22,7 @@ def test_as_published_but_for_height_and_heat(published):
 
 def test_factor_is_the_published_one_but_for_its_jump():
     zeta = np.array([-3.0, -1.0, -1e-12])
-    published = 0.973 * -A / (zeta - A)  # D13
+    published = 0.973 * -A / (zeta - A)  # 0.973 just below neutral, 1 at neutral
     assert np.asarray(dispersion_factor(zeta, A, B)) == pytest.approx(published / 0.973, rel=1e-14)
     assert [float(dispersion_factor(z, A, B)) for z in (0.0, 0.25)] == pytest.approx([1.0, 0.9225], rel=1e-14)
 

@@ -15,7 +15,7 @@ WORKED = [  # T, e_s, slope, lambda
     (298.15, 3165.1206, 188.27695, 2442384.5),
     (313.15, 7362.0392, 391.20285, 2406834.5),
 ]
-"""Published. Below 273 K the published latent heat carries 333 J kg-1 of fusion, which the package drops (D23)."""
+"""Published. Below 273 K the published latent heat carries 333 J kg-1 of fusion, which the package drops."""
 
 
 @pytest.mark.parametrize(("t", "saturation", "slope", "latent"), WORKED)

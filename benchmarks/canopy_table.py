@@ -1,6 +1,6 @@
 """The table of `bench_canopy` from the JSON of pytest-benchmark.
 
-python -m benchmarks.report bench.json --out benchmarks/RESULTS.md
+python -m benchmarks.canopy_table bench.json --out benchmarks/RESULTS.md
 """
 
 from __future__ import annotations
