@@ -1,5 +1,6 @@
 """Where the package keeps its own files, and how every file is written: whole, or not at all."""
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -37,3 +38,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with Path(path).open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from .arrays import Mask, Series
 
 CHANCE = 1e-3
 """Share of the measured samples that may be marked because they show a pattern by chance."""
 
 
-def interpolated_samples(values, *, tolerance: float = 1e-9) -> np.ndarray:
+def interpolated_samples(values: ArrayLike, *, tolerance: float = 1e-9) -> Mask:
     """Mark samples that a linear interpolation or a carried value put there.
 
     A sample is marked when
@@ -35,6 +38,9 @@ def interpolated_samples(values, *, tolerance: float = 1e-9) -> np.ndarray:
 
     Returns:
         Boolean `[time]`.
+
+    Raises:
+        ValueError: not one series.
     """
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1:
@@ -53,14 +59,20 @@ def interpolated_samples(values, *, tolerance: float = 1e-9) -> np.ndarray:
     for first, last in _spans(on_line):
         if last - first + 1 >= shortest_line:
             marked[first : last + 1] = True
-    for first, last in _spans(equal):  # x[first] == ... == x[last + 1]
-        if last - first + 1 >= shortest_equal:
-            reaches_start, reaches_end = first == 0, last + 2 == x.size
-            marked[first + (reaches_end and not reaches_start) : last + 2 - (reaches_start and not reaches_end)] = True
+    for first, last_pair in _spans(equal):
+        if last_pair - first + 1 < shortest_equal:
+            continue
+        last = last_pair + 1  # x[first] == ... == x[last]
+        carried_back, carried_on = first == 0, last == x.size - 1
+        if carried_on and not carried_back:
+            first += 1  # the measurement that is carried to the end
+        elif carried_back and not carried_on:
+            last -= 1  # the measurement that is carried to the start
+        marked[first : last + 1] = True
     return marked
 
 
-def _on_line(x: np.ndarray, tolerance: float) -> np.ndarray:
+def _on_line(x: Series, tolerance: float) -> Mask:
     """Samples on the line through their neighbours; False at both ends, beside NaN and amid zeros."""
     scale = np.abs(x[:-2]) + 2.0 * np.abs(x[1:-1]) + np.abs(x[2:])
     on_line = np.zeros(x.shape, dtype=bool)
@@ -68,16 +80,16 @@ def _on_line(x: np.ndarray, tolerance: float) -> np.ndarray:
     return on_line
 
 
-def _printed_resolution(x: np.ndarray) -> float:
+def _printed_resolution(x: Series) -> float:
     """The last printed digit: median over (at most 2000 of) the samples; 0 where there are none."""
     if x.size == 0:
         return 0.0
     sample = x[:: max(1, x.size // 2000)]
-    exponents = [min(Decimal(repr(float(v))).normalize().as_tuple().exponent, 0) for v in sample]
+    exponents = [min(int(Decimal(repr(float(v))).normalize().as_tuple().exponent), 0) for v in sample]
     return float(10.0 ** np.median(exponents))
 
 
-def _chance_of_zero(differences: np.ndarray, resolution: float) -> float:
+def _chance_of_zero(differences: Series, resolution: float) -> float:
     """Probability that measured samples, printed at this resolution, differ by exactly zero.
 
     Args:
@@ -100,7 +112,7 @@ def _shortest_run(chance: float) -> int:
     return run
 
 
-def _spans(flags: np.ndarray) -> list[tuple[int, int]]:
+def _spans(flags: Mask) -> list[tuple[int, int]]:
     """First and last index of every run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.astype(np.int8), [0]))))
     return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]

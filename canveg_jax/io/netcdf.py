@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import os
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,7 +13,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ..files import replacing
 from ..fluxes import FLUX_TABLE
+from ..spelling import unknown
 
 TIME_UNITS = "minutes since 1970-01-01 00:00:00"
 
@@ -51,9 +50,7 @@ def flux_dataset(fluxes: Any, time: Any) -> xr.Dataset:
     variables = {}
     for name, values in columns.items():
         if name not in FLUX_TABLE:
-            near = difflib.get_close_matches(name, FLUX_TABLE, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise ValueError(f"fluxes: unknown output '{name}'; known are {', '.join(FLUX_TABLE)}.{hint}")
+            raise ValueError(f"fluxes: {unknown('output', name, FLUX_TABLE)}")
         array = np.asarray(values)
         if array.shape != (len(stamps),):
             raise ValueError(
@@ -164,25 +161,13 @@ def write_dataset(path: str | Path, dataset: xr.Dataset) -> None:
         raise FileNotFoundError(f"cannot write {path.name}: the folder {path.parent} does not exist. Create it first.")
     encoding: dict[str, dict[str, Any]] = {}
     for name, variable in dataset.variables.items():
-        own: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
         if np.issubdtype(variable.dtype, np.datetime64):
-            own = {"units": TIME_UNITS, "calendar": "standard", "dtype": "int64"}
+            settings = {"units": TIME_UNITS, "calendar": "standard", "dtype": "int64"}
         elif np.issubdtype(variable.dtype, np.floating) and name in dataset.data_vars:
-            own = {"_FillValue": variable.dtype.type(np.nan)}
+            settings = {"_FillValue": variable.dtype.type(np.nan)}
         if name in dataset.data_vars and variable.dtype.kind in "biufM":
-            own |= {"zlib": True, "complevel": 4}
-        encoding[str(name)] = own
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
-    os.close(handle)
-    try:
+            settings |= {"zlib": True, "complevel": 4}
+        encoding[str(name)] = settings
+    with replacing(path) as temporary:
         dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

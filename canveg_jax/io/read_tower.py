@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import xarray as xr
 
+from ..files import sha256
 from ..forcing import FORCING_TABLE
 from ..site import Site
-from .formats.ameriflux import read_ameriflux
-from .formats.csv import TowerCsv
-from .formats.fluxnet import read_fluxnet
-from .formats.prepared import read_prepared
+from ..spelling import unknown
+from .formats import ReadOptions, recognise
 from .lai import Lai
-from .tower_dataset import TARGET_TABLE, TowerFileError, build_dataset
+from .tower_dataset import TARGET_TABLE, TowerDataWarning, TowerFileError, build_dataset
 from .units import check_units
 
 DERIVED = ("day_of_year", "hour")
+"""Forcing that comes from the time stamps, for which no column can be chosen."""
 
 
 def read_tower(
@@ -34,9 +35,10 @@ def read_tower(
 ) -> xr.Dataset:
     """Read half-hourly or hourly tower data into one dataset with canonical names.
 
-    The format is detected from the header: FLUXNET / ONEFlux (SUBSET or FULLSET, HH or HR), AmeriFlux BASE, or the
-    prepared pair of files of JAX-CanVeg. Columns are selected by name. Missing values stay NaN; nothing is
-    interpolated, clipped or scaled (a site's `lai_scale` and the model's floors act inside the model).
+    The format is recognised by the file's content: FLUXNET / ONEFlux (SUBSET or FULLSET, HH or HR), AmeriFlux BASE, the
+    prepared pair of files of JAX-CanVeg, or one registered with `canveg_jax.io.formats.register`. Columns are selected by
+    name. Missing values stay NaN; nothing is interpolated, clipped or scaled (a site's `lai_scale` and the model's floors
+    act inside the model).
 
     Args:
         forcings: the CSV with the weather (FLUXNET and AmeriFlux files hold the fluxes as well).
@@ -70,32 +72,49 @@ def read_tower(
         TowerFileError: unknown format, missing column, unit that cannot be right, no LAI.
         ValueError: time stamps unreadable, twice, unsorted or unequally spaced.
 
+    Warns:
+        TowerDataWarning: the file was read, but something in it limits what may be concluded from it.
+
     Example:
         >>> tower = read_tower("FLX_XX-Abc_FLUXNET2015_SUBSET_HH_2012-2014_1-3.csv", lai=2.5)  # doctest: +SKIP
     """
     if time_stamp not in (None, "start", "end"):
         raise TowerFileError(f"time_stamp must be 'start', 'end' or None (as the file says); got {time_stamp!r}.")
-    file = TowerCsv(forcings)
-    own = dict(columns or {})
-    file.check_columns(own, [n for n in (*FORCING_TABLE, *TARGET_TABLE) if n not in DERIVED])
-    flux_file = None if fluxes is None else TowerCsv(fluxes)
-    if file.format == "prepared":
-        table = read_prepared(
-            file, flux_file, time_stamp=time_stamp, lai=lai, co2=co2, columns=own, mask_interpolated=mask_interpolated
-        )
-    else:
-        if flux_file is not None and flux_file.path.resolve() != file.path.resolve():
+    path, flux_path = Path(forcings), None if fluxes is None else Path(fluxes)
+    tower_format = recognise(path)
+    check_names(columns or {})
+    if flux_path is not None:
+        recognise(flux_path)
+        if not tower_format.two_files and flux_path.resolve() != path.resolve():
             raise TowerFileError(
-                f"{file.path.name} is a {file.format} file and holds weather and fluxes together; a second file "
-                f"({flux_file.path.name}) is only for prepared pairs. Leave out `fluxes`."
+                f"{path.name} is a {tower_format.name} file and holds weather and fluxes together; a second file "
+                f"({flux_path.name}) is only for prepared pairs. Leave out `fluxes`."
             )
-        reader = read_fluxnet if file.format == "fluxnet" else read_ameriflux
-        table = reader(file, lai=lai, co2=co2, columns=own)
-    check_units(table.forcing, file.path.name)
+    options = ReadOptions(
+        fluxes=flux_path, time_stamp=time_stamp, lai=lai, co2=co2, columns=columns or {},
+        mask_interpolated=mask_interpolated,
+    )  # fmt: skip
+    table = tower_format.read(path, options)
+    for text in table.warnings:
+        warnings.warn(text, TowerDataWarning, stacklevel=2)
+    check_units(table.forcing, path.name)
+    files = [file for file in (path, flux_path) if file is not None]
     attributes = {
-        "format": file.format,
-        "time_stamp": (time_stamp or "as in file") if file.format == "prepared" else "start and end in file",
-        "source_files": [f.path.name for f in (file, flux_file) if f is not None],
-        "source_sha256": [f.sha256 for f in (file, flux_file) if f is not None],
+        "format": tower_format.name,
+        **table.attributes,
+        "source_files": [file.name for file in files],
+        "source_sha256": [sha256(file) for file in files],
     }
     return build_dataset(table, attributes, site)
+
+
+def check_names(columns: Mapping[str, str]) -> None:
+    """Refuse a user's choice of columns for an unknown variable.
+
+    Raises:
+        TowerFileError: the message has the known names, and the nearest.
+    """
+    known = [name for name in (*FORCING_TABLE, *TARGET_TABLE) if name not in DERIVED]
+    for name in columns:
+        if name not in known:
+            raise TowerFileError(f"columns: {unknown('variable', name, known)}")

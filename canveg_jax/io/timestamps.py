@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
+
+from .arrays import Series
 
 ALLOWED_STEPS = (pd.Timedelta(minutes=30), pd.Timedelta(minutes=60))
 
@@ -31,8 +34,8 @@ def parse_stamps(text: pd.Series, what: str) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(parsed)
 
 
-def stamps_from_day_and_hour(year, day_of_year, hour) -> pd.DatetimeIndex:
-    """Time stamps from the columns year, day of year (1 = 1 January) and decimal hour (0..24)."""
+def stamps_from_day_and_hour(year: ArrayLike, day_of_year: ArrayLike, hour: ArrayLike) -> pd.DatetimeIndex:
+    """Time stamps `[time]` from the columns year, day of year (1 = 1 January) and decimal hour (0..24), each `[time]`."""
     start = pd.to_datetime(pd.Series(np.asarray(year, dtype=int)).astype(str) + "-01-01", format="%Y-%m-%d")
     minutes = np.rint(np.asarray(hour, dtype=float) * 60.0)
     days = np.asarray(day_of_year, dtype=float) - 1.0
@@ -61,22 +64,22 @@ def check_step(stamps: pd.DatetimeIndex, what: str) -> pd.Timedelta:
         row = int(backward[0]) + 1
         raise ValueError(f"{what}: row {row} ({stamps[row]}) is earlier than the row before it. Sort the rows by time.")
     step = pd.Timedelta(np.min(steps))
-    unequal = np.flatnonzero(steps != step.to_timedelta64())
+    unequal = np.flatnonzero(steps != np.min(steps))
     if unequal.size:
         row = int(unequal[0]) + 1
         raise ValueError(
             f"{what}: steps must be equal; row {row} comes {pd.Timedelta(steps[row - 1])} after {stamps[row - 1]}, "
             f"other rows {step} ({unequal.size} unequal step(s)). Insert the missing rows with empty values."
         )
-    if step not in ALLOWED_STEPS:
+    if not isinstance(step, pd.Timedelta) or step not in ALLOWED_STEPS:
         raise ValueError(
             f"{what}: the time step is {step}; expected 30 or 60 minutes (daily to yearly files cannot drive it)."
         )
     return step
 
 
-def middle_of_interval(start: pd.DatetimeIndex, step: pd.Timedelta) -> tuple[np.ndarray, np.ndarray]:
-    """Day of year (whole) and decimal hour of the middle of each interval.
+def middle_of_interval(start: pd.DatetimeIndex, step: pd.Timedelta) -> tuple[Series, Series]:
+    """Day of year (whole) and decimal hour of the middle of each interval, both `[time]`.
 
     The half-hour that ends on 1 January 00:00 has its middle on 31 December 23:45: day 365 or 366, hour 23.75.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import xarray as xr
 
 from ..forcing import FORCING_TABLE
 from ..site import Site
+from .arrays import Mask, Series
 from .timestamps import middle_of_interval
 
 
@@ -73,9 +74,9 @@ FORCING_CF_NAMES = {
 
 
 class Column(NamedTuple):
-    """Values `[time]`, the file column(s) they came from, and further attributes."""
+    """Values `[time]` in the canonical unit, the file column(s) they came from, and further attributes."""
 
-    values: np.ndarray
+    values: Series
     source: str
     attributes: Mapping[str, Any] = {}
 
@@ -83,21 +84,35 @@ class Column(NamedTuple):
 class Target(NamedTuple):
     """An observed flux `[time]`, which of its samples were measured, and the file column(s) it came from."""
 
-    values: np.ndarray
-    measured: np.ndarray
+    values: Series
+    measured: Mask
     source: str
-    sigma: np.ndarray | None = None
+    sigma: Series | None = None
 
 
 class TowerTable(NamedTuple):
-    """What a reader of one format hands over. `start` is the start of every interval."""
+    """What a reader of one format hands over.
+
+    Args:
+        start: `[time]`, start of every interval, local standard time.
+        step: length of the intervals.
+        forcing: by name of `FORCING_TABLE`, in its units, without `day_of_year` and `hour`.
+        targets: by name of `TARGET_TABLE`, in its units and signs; those that the file does not hold are left out. Empty
+            where there are no fluxes at all.
+        precipitation: mm per step.
+        forcing_good: every driver was measured or filled with good quality.
+        warnings: what limits the use of the data, one text each; `read_tower` emits them.
+        attributes: further attributes of the dataset.
+    """
 
     start: pd.DatetimeIndex
     step: pd.Timedelta
     forcing: Mapping[str, Column]
     targets: Mapping[str, Target]
     precipitation: Column | None = None
-    forcing_good: np.ndarray | None = None
+    forcing_good: Mask | None = None
+    warnings: Sequence[str] = ()
+    attributes: Mapping[str, Any] = {}
 
 
 def build_dataset(table: TowerTable, attributes: Mapping[str, Any], site: Site | None = None) -> xr.Dataset:
@@ -131,7 +146,7 @@ def build_dataset(table: TowerTable, attributes: Mapping[str, Any], site: Site |
 
     time = ("time", table.start.to_numpy(), {"long_name": "start of the averaging interval, local standard time"})
     end = ("time", (table.start + table.step).to_numpy(), {"long_name": "end of the averaging interval"})
-    attrs = {"step_minutes": int(table.step / pd.Timedelta(minutes=1)), **attributes}
+    attrs = {"step_minutes": int(table.step.total_seconds() / 60.0), **attributes}
     if site is not None:
         attrs |= {
             "site": site.name, "latitude": site.latitude, "longitude": site.longitude, "utc_offset": site.utc_offset,

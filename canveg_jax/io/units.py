@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .arrays import Series
 from .humidity import saturation_vapour_pressure_kpa
 from .tower_dataset import Column, TowerFileError
 
@@ -52,7 +53,7 @@ def check_units(forcing: Mapping[str, Column], what: str) -> None:
         _refuse(what, "vapour_pressure", vapour.source, _median(vapour.values), "kPa", "hPa (or Pa)")
 
 
-def _median(values: np.ndarray) -> float:
+def _median(values: Series) -> float:
     finite = values[np.isfinite(values)]
     return float(np.median(finite)) if finite.size else 0.0
 

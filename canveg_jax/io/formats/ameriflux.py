@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from .. import humidity
-from ..lai import Lai, leaf_area_index
-from ..tower_dataset import Column, Target, TowerDataWarning, TowerFileError, TowerTable
+from ..arrays import Series
+from ..lai import leaf_area_index
+from ..tower_dataset import Column, Target, TowerFileError, TowerTable
 from ..units import percent_to_fraction
-from .csv import TowerCsv
+from .base import ReadOptions, TowerFormat
+from .csv import TowerCsv, read_header
+from .fluxnet import is_filled
 
 DRIVER_BASES: dict[str, str] = {
     "air_temperature": "TA",
@@ -35,6 +38,9 @@ TARGET_BASES: dict[str, str] = {
     "nee": "NEE",
     "soil_respiration": "RS",
 }
+
+HUMIDITY_BASES: dict[str, str] = {"RH": "relative humidity", "VPD": "deficit", "H2O": "mole fraction of water"}
+"""What vapour pressure may come from, in order of preference."""
 
 OPTIONAL = ("longwave_in",)
 PAR_PER_SHORTWAVE = 4.6 / 2.0
@@ -70,126 +76,191 @@ def columns_of(base: str, names: Iterable[str]) -> list[SensorColumn]:
             replicate = 0 if match["r"] in (None, "A") else int(match["r"])
             vertical = int(match["v"] or match["layer"] or 0)
             found.append(
-                SensorColumn(bool(match["filled"]), bool(match["pi"]), vertical, int(match["h"] or 0), replicate, name)
-            )
+                SensorColumn(
+                    filled=bool(match["filled"]), processed=bool(match["pi"]), vertical=vertical,
+                    horizontal=int(match["h"] or 0), replicate=replicate, name=name,
+                )
+            )  # fmt: skip
     return sorted(found)
 
 
-def read_ameriflux(file: TowerCsv, *, lai: Lai | None, co2: float | None, columns: Mapping[str, str]) -> TowerTable:
-    """Read one file (`read_tower` describes the arguments)."""
-    start, step = file.intervals()
-    bases = (*DRIVER_BASES.values(), *TARGET_BASES.values(), "RH", "VPD", "H2O", "FC", "SC", "P", "PPFD_IN")
-    file.numbers(column.name for base in bases for column in columns_of(base, file.names))  # one pass over the file
-    forcing: dict[str, Column] = {}
-    for name, base in DRIVER_BASES.items():
-        column = _driver(file, name, base, columns)
-        if column is not None:
-            forcing[name] = column
-    if "shortwave_in" not in forcing and (par := columns_of("PPFD_IN", file.names)):
-        values = file.numbers([par[0].name])[par[0].name] / PAR_PER_SHORTWAVE
-        forcing["shortwave_in"] = Column(values, par[0].name, {"method": "photon flux / 2.3 umol J-1"})
-    if co2 is not None and ("co2" not in forcing or not np.isfinite(forcing["co2"].values).any()):
-        forcing["co2"] = Column(np.full(len(start), float(co2)), f"constant {co2:g}")
+class TargetChoice(NamedTuple):
+    """The columns of one observed flux, and what is made of them.
+
+    `best`: the first with data. `mean`: of all. `sum`: the first, a flux, plus the second, its storage, if there is one.
+    """
+
+    columns: list[str]
+    rule: Literal["best", "mean", "sum"] = "best"
+    filled: bool = False
+
+
+class AmerifluxBase(TowerFormat):
+    """BASE files of AmeriFlux, half-hourly or hourly."""
+
+    name = "ameriflux-base"
+    expects = "TIMESTAMP_START and TIMESTAMP_END, usually below comment lines"
+
+    def recognises(self, path: Path) -> bool:
+        """Both stamps of a row, and comment lines or no filled variables."""
+        header = read_header(path)
+        return header is not None and header.both_stamps and not is_filled(header)
+
+    def read(self, path: Path, options: ReadOptions) -> TowerTable:
+        """Read one file; see `TowerFormat.read`. A column chosen for `vapour_pressure` is of RH, VPD or H2O.
+
+        Raises:
+            TowerFileError: a driver, humidity or LAI is missing, a chosen column does not exist, soil water is no percentage.
+            ValueError: the time stamps are no regular series.
+        """
+        file = TowerCsv(path)
+        drivers = _choose_drivers(file, options)
+        photon_flux = [] if drivers["shortwave_in"] else _best_first("PPFD_IN", file)[:1]
+        humidities = _choose_humidity(file, options)
+        targets = _choose_targets(file, options)
+        rain = _best_first("P", file)[:1]
+        lai = options.columns.get("lai") if options.lai is None else options.lai
+        lai_column = file.require(lai) if isinstance(lai, str) else None
+        chosen = [*drivers.values(), photon_flux, *humidities.values(), *(c.columns for c in targets.values()), rain]
+
+        table = file.read([*(column for columns in chosen for column in columns), lai_column])
+        start, step = table.intervals()
+        best = table.with_data(
+            {**drivers, **humidities, **{n: c.columns for n, c in targets.items() if c.rule == "best"}}
+        )
+        combined = [column for choice in targets.values() if choice.rule != "best" for column in choice.columns]
+        numbers = table.numbers([*best.values(), *photon_flux, *combined, *rain, lai_column])
+        forcing = {name: Column(numbers[best[name]], best[name]) for name in drivers if name in best}
+        for column in photon_flux:
+            values = numbers[column] / PAR_PER_SHORTWAVE
+            forcing["shortwave_in"] = Column(values, column, {"method": "photon flux / 2.3 umol J-1"})
+        if options.co2 is not None and ("co2" not in forcing or not np.isfinite(forcing["co2"].values).any()):
+            forcing["co2"] = Column(np.full(len(start), float(options.co2)), f"constant {options.co2:g}")
+        _require_drivers(forcing, path.name)
+        forcing["soil_water_content"] = percent_to_fraction(forcing["soil_water_content"], path.name)
+        kind = next((base for base in HUMIDITY_BASES if base in best), None)
+        if kind is None:
+            looked_for = options.columns.get("vapour_pressure")
+            raise TowerFileError(
+                f"{path.name}: no humidity; looked for "
+                f"{f'the chosen {looked_for}' if looked_for else ', '.join(HUMIDITY_BASES)} (with qualifiers such as "
+                "_PI, _1_1_1). Give columns={'vapour_pressure': '<RH, VPD or H2O column>'}."
+            )
+        forcing["vapour_pressure"] = _vapour_pressure(
+            kind, Column(numbers[best[kind]], best[kind]), forcing["air_temperature"], forcing["pressure"]
+        )
+        forcing["lai"] = leaf_area_index(
+            Column(numbers[lai], lai) if isinstance(lai, str) else lai,
+            f"{path.name} ({self.name})", start, step,
+        )  # fmt: skip
+        observed = {name: _target(choice, best.get(name), numbers) for name, choice in targets.items()}
+        filled = [observed[name].source for name, choice in targets.items() if choice.filled]
+        return TowerTable(
+            start=start,
+            step=step,
+            forcing=forcing,
+            targets=observed,
+            precipitation=Column(numbers[rain[0]], rain[0]) if rain else None,
+            warnings=[
+                f"{path.name}: '{column}' was gap-filled by the site team and BASE files carry no flags; none of its "
+                "samples counts as measured."
+                for column in filled
+            ],
+            attributes={"time_stamp": "start and end in file"},
+        )
+
+
+def _best_first(base: str, file: TowerCsv) -> list[str]:
+    return [column.name for column in columns_of(base, file.header.names)]
+
+
+def _choose_drivers(file: TowerCsv, options: ReadOptions) -> dict[str, list[str]]:
+    """Candidates for each driver: the user's choice, else the columns of its base name."""
+    return {
+        name: [file.require(options.columns[name])] if name in options.columns else _best_first(base, file)
+        for name, base in DRIVER_BASES.items()
+    }
+
+
+def _require_drivers(forcing: Mapping[str, Column], file_name: str) -> None:
     for name, base in DRIVER_BASES.items():
         if name not in forcing and name not in OPTIONAL:
             advice = " or co2=<umol mol-1>" if name == "co2" else ""
             raise TowerFileError(
-                f"{file.path.name}: no column for {name}; looked for {base}, {base}_1_1_1 and the like. Give "
+                f"{file_name}: no column for {name}; looked for {base}, {base}_1_1_1 and the like. Give "
                 f"columns={{'{name}': '<column>'}}{advice}."
             )
-    forcing["soil_water_content"] = percent_to_fraction(forcing["soil_water_content"], file.path.name)
-    forcing["vapour_pressure"] = _vapour_pressure(file, forcing, columns)
-    forcing["lai"] = leaf_area_index(columns.get("lai") if lai is None else lai, file, start, step)
-    targets = {
-        name: target
-        for name, base in TARGET_BASES.items()
-        if (target := _target(file, name, base, columns)) is not None
-    }
-    rain = columns_of("P", file.names)
-    precipitation = Column(file.numbers([rain[0].name])[rain[0].name], rain[0].name) if rain else None
-    return TowerTable(start, step, forcing, targets, precipitation)
 
 
-def _driver(file: TowerCsv, name: str, base: str, own: Mapping[str, str]) -> Column | None:
-    found = columns_of(base, file.names)
-    if name not in own and not found:
-        return None
-    column = file.require(own[name]) if name in own else file.first_with_data(c.name for c in found)
-    return Column(file.numbers([column])[column], column)
+def _choose_humidity(file: TowerCsv, options: ReadOptions) -> dict[str, list[str]]:
+    """Candidates by kind of humidity (`HUMIDITY_BASES`): the user's choice, else all columns."""
+    given = options.columns.get("vapour_pressure")
+    names = file.header.names if given is None else [file.require(given)]
+    return {base: [column.name for column in columns_of(base, names)] for base in HUMIDITY_BASES}
 
 
-def _vapour_pressure(file: TowerCsv, forcing: Mapping[str, Column], own: Mapping[str, str]) -> Column:
-    """From relative humidity, else from the deficit, else from the mole fraction of water."""
-    chosen = file.require(own["vapour_pressure"]) if "vapour_pressure" in own else None
-    temperature, pressure = forcing["air_temperature"], forcing["pressure"]
-    for base, method in (("RH", "relative humidity"), ("VPD", "deficit"), ("H2O", "mole fraction of water")):
-        column = file.first_with_data(c.name for c in columns_of(base, [chosen] if chosen else file.names))
-        if column is None:
+def _vapour_pressure(kind: str, sensor: Column, temperature: Column, pressure: Column) -> Column:
+    """Vapour pressure, kPa, from a sensor of one of `HUMIDITY_BASES` (%, hPa, mmol mol-1), degC and kPa."""
+    if kind == "RH":
+        vapour, count = humidity.from_relative_humidity(temperature.values, sensor.values)
+    elif kind == "VPD":
+        vapour, count = humidity.from_deficit(temperature.values, sensor.values)
+    else:
+        vapour, count = humidity.from_mole_fraction(sensor.values, pressure.values)
+    other = pressure if kind == "H2O" else temperature
+    attributes = {"samples_floored": count, "method": f"from {HUMIDITY_BASES[kind]}"}
+    return Column(vapour, f"{other.source}, {sensor.source}", attributes)
+
+
+def _choose_targets(file: TowerCsv, options: ReadOptions) -> dict[str, TargetChoice]:
+    """The columns of each observed flux that the file has; those not filled by the site team where there are any."""
+    choices: dict[str, TargetChoice] = {}
+    for name, base in TARGET_BASES.items():
+        if name in options.columns:
+            given = file.require(options.columns[name])
+            filled = any(column.filled for column in columns_of(base, [given]))
+            choices[name] = TargetChoice([given], filled=filled)
             continue
-        values = file.numbers([column])[column]
-        if base == "RH":
-            vapour, count = humidity.from_relative_humidity(temperature.values, values)
-        elif base == "VPD":
-            vapour, count = humidity.from_deficit(temperature.values, values)
-        else:
-            vapour, count = humidity.from_mole_fraction(values, pressure.values)
-        other = pressure.source if base == "H2O" else temperature.source
-        return Column(vapour, f"{other}, {column}", {"samples_floored": count, "method": f"from {method}"})
-    raise TowerFileError(
-        f"{file.path.name}: no humidity; looked for {'the chosen ' + chosen if chosen else 'RH, VPD, H2O'} (with "
-        "qualifiers such as _PI, _1_1_1). Give columns={'vapour_pressure': '<RH, VPD or H2O column>'}."
-    )
+        found = columns_of(base, file.header.names)
+        unfilled = [column.name for column in found if not column.filled]
+        flux_and_storage = [*_best_first("FC", file)[:1], *_best_first("SC", file)[:1]]
+        if name == "ground_heat":
+            if unfilled:
+                choices[name] = TargetChoice(unfilled, rule="mean")
+        elif name == "nee" and not unfilled and _best_first("FC", file):
+            choices[name] = TargetChoice(flux_and_storage, rule="sum")
+        elif found:
+            choices[name] = TargetChoice(unfilled or [column.name for column in found], filled=not unfilled)
+    return choices
 
 
-def _target(file: TowerCsv, name: str, base: str, own: Mapping[str, str]) -> Target | None:
-    if name in own:
-        filled = any(column.filled for column in columns_of(base, [own[name]]))
-        values = file.numbers([file.require(own[name])])[own[name]]
-        return _one_column(file, own[name], values, filled)
-    if name == "ground_heat":
-        return _mean_of_plates(file, base)
-    found = columns_of(base, file.names)
-    measured = [c for c in found if not c.filled]
-    if name == "nee" and not measured and (flux := columns_of("FC", file.names)):
-        return _flux_and_storage(file, flux[0].name)
-    if not found:
-        return None
-    best = file.first_with_data(c.name for c in (measured or found))
-    return _one_column(file, best, file.numbers([best])[best], not measured)
+def _target(choice: TargetChoice, best: str | None, numbers: Mapping[str, Series]) -> Target:
+    """One observed flux; none of its samples counts as measured where the site team filled it."""
+    columns = {column: numbers[column] for column in choice.columns if best in (None, column)}
+    if choice.rule == "mean":
+        return _mean_of_plates(columns)
+    if choice.rule == "sum":
+        return _flux_and_storage(columns)
+    ((source, values),) = columns.items()
+    return Target(values=values, measured=np.isfinite(values) & (not choice.filled), source=source)
 
 
-def _one_column(file: TowerCsv, column: str, values: np.ndarray, filled: bool) -> Target:
-    if filled:
-        warnings.warn(
-            f"{file.path.name}: '{column}' was gap-filled by the site team and BASE files carry no flags; none of its "
-            "samples counts as measured.",
-            TowerDataWarning, stacklevel=5,
-        )  # fmt: skip
-    return Target(values, np.isfinite(values) & (not filled), column)
-
-
-def _mean_of_plates(file: TowerCsv, base: str) -> Target | None:
+def _mean_of_plates(plates: Mapping[str, Series]) -> Target:
     """Mean of all heat-flux plates; measured where every plate that ever reports did report."""
-    plates = [c.name for c in columns_of(base, file.names) if not c.filled]
-    if not plates:
-        return None
-    stacked = np.stack(list(file.numbers(plates).values()))
+    stacked = np.stack(list(plates.values()))
     present = np.isfinite(stacked)
     working = present.any(axis=1)
     count = present.sum(axis=0)
     total = np.where(present, stacked, 0.0).sum(axis=0)
     values = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return Target(values, (count > 0) & (count == working.sum()), ", ".join(plates))
+    return Target(values=values, measured=(count > 0) & (count == working.sum()), source=", ".join(plates))
 
 
-def _flux_and_storage(file: TowerCsv, flux: str) -> Target:
-    """CO2 flux, plus the storage term SC where both exist."""
-    values = file.numbers([flux])[flux]
-    storage = columns_of("SC", file.names)
-    source = flux
-    if storage:
-        stored = file.numbers([storage[0].name])[storage[0].name]
+def _flux_and_storage(columns: Mapping[str, Series]) -> Target:
+    """CO2 flux, plus the storage term (the second column, if there is one) where both exist."""
+    (source, values), *storage = columns.items()
+    for column, stored in storage:
         both = np.isfinite(values) & np.isfinite(stored)
         values = values + np.where(both, stored, 0.0)
-        source = f"{flux} + {storage[0].name} (storage in {100 * both.sum() / max(np.isfinite(values).sum(), 1):.0f} %)"
-    return Target(values, np.isfinite(values), source)
+        source = f"{source} + {column} (storage in {100 * both.sum() / max(np.isfinite(values).sum(), 1):.0f} %)"
+    return Target(values=values, measured=np.isfinite(values), source=source)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..lai import Lai, leaf_area_index
+from ..lai import leaf_area_index
 from ..measured import interpolated_samples
 from ..timestamps import check_step
 from ..tower_dataset import Column, Target, TowerFileError, TowerTable
-from .csv import TowerCsv
+from .base import ReadOptions, TowerFormat
+from .csv import CsvColumns, TowerCsv, read_header
 
 FORCING_PREFIXES: dict[str, tuple[str, ...]] = {
     "air_temperature": ("ta",),
@@ -43,86 +45,144 @@ TARGET_COLUMNS: dict[str, tuple[str, ...]] = {
 PRECIPITATION_COLUMNS = ("P_mm", "P_F")
 
 
-def read_prepared(
-    forcings: TowerCsv,
-    fluxes: TowerCsv | None,
-    *,
-    time_stamp: str | None,
-    lai: Lai | None,
-    co2: float | None,
-    columns: Mapping[str, str],
-    mask_interpolated: bool,
-) -> TowerTable:
-    """Read the pair of files (`read_tower` describes the arguments)."""
-    stamps, stamped = forcings.single_stamps()
-    step = check_step(stamps, forcings.path.name)
-    start = stamps if (time_stamp or stamped) == "start" else stamps - step
+class Prepared(TowerFormat):
+    """A file of forcing with a single time stamp, and optionally a file of fluxes with the same rows."""
 
+    name = "prepared"
+    expects = "TIMESTAMP_END or TIMESTAMP_START, or Year, DoY, Hour"
+    two_files = True
+
+    def recognises(self, path: Path) -> bool:
+        """A single stamp, or its parts."""
+        header = read_header(path)
+        return header is not None and not header.both_stamps and bool(header.stamp or header.calendar)
+
+    def read(self, path: Path, options: ReadOptions) -> TowerTable:
+        """Read the pair of files; see `TowerFormat.read`.
+
+        Raises:
+            TowerFileError: a driver or LAI is missing, a chosen column does not exist, the files do not belong together.
+            ValueError: the time stamps are no regular series.
+        """
+        file = TowerCsv(path)
+        chosen = _choose_forcing(file, options)
+        lai = (
+            (options.columns.get("lai") or prefixed(("lai",), file.header.names))
+            if options.lai is None
+            else options.lai
+        )
+        lai_column = file.require(lai) if isinstance(lai, str) else None
+        table = file.read([*chosen.values(), lai_column])
+
+        stamps, end_of_interval = _single_stamps(table, path.name)
+        step = check_step(stamps, path.name)
+        start = stamps if (options.time_stamp or end_of_interval) == "start" else stamps - step
+        numbers = table.numbers([*chosen.values(), lai_column])
+        forcing = {name: Column(numbers[column], column) for name, column in chosen.items()}
+        if "co2" not in forcing and options.co2 is not None:
+            forcing["co2"] = Column(np.full(len(start), float(options.co2)), f"constant {options.co2:g}")
+        forcing["lai"] = leaf_area_index(
+            Column(numbers[lai], lai) if isinstance(lai, str) else lai, f"{path.name} ({self.name})", start, step
+        )
+        targets, precipitation = _read_fluxes(stamps, path.name, options)
+        return TowerTable(
+            start=start,
+            step=step,
+            forcing=forcing,
+            targets=targets,
+            precipitation=precipitation,
+            attributes={"time_stamp": options.time_stamp or "as in file"},
+        )
+
+
+def _choose_forcing(file: TowerCsv, options: ReadOptions) -> dict[str, str]:
+    """Column of each driver: the user's choice, else by the beginning of its name."""
     chosen = {}
+    names = file.header.names
     for name, prefixes in FORCING_PREFIXES.items():
-        own = columns.get(name)
-        found = forcings.require(own) if own else forcings.prefixed(prefixes, "par" if name == "pressure" else None)
+        given = options.columns.get(name)
+        not_photon_flux = "par" if name == "pressure" else None
+        found = file.require(given) if given else prefixed(prefixes, names, but_not=not_photon_flux)
         if found:
             chosen[name] = found
-        elif name == "co2" and co2 is not None:
-            continue
-        elif name not in OPTIONAL:
+        elif name not in OPTIONAL and not (name == "co2" and options.co2 is not None):
             raise TowerFileError(
-                f"{forcings.path.name}: no column for {name}; its name must begin with {' or '.join(prefixes)} (upper "
+                f"{file.path.name}: no column for {name}; its name must begin with {' or '.join(prefixes)} (upper "
                 f"or lower case). Rename the column or give columns={{'{name}': '<column>'}}."
             )
-    numbers = forcings.numbers(chosen.values())
-    forcing = {name: Column(numbers[column], column) for name, column in chosen.items()}
-    if "co2" not in forcing:
-        forcing["co2"] = Column(np.full(len(start), float(co2)), f"constant {co2:g}")
-    own_lai = columns.get("lai") or forcings.prefixed(("lai",))
-    forcing["lai"] = leaf_area_index(own_lai if lai is None else lai, forcings, start, step)
-    targets, precipitation = ({}, None) if fluxes is None else _read_fluxes(
-        fluxes, stamps, forcings.path.name, columns, mask_interpolated
-    )  # fmt: skip
-    return TowerTable(start, step, forcing, targets, precipitation)
+    return chosen
+
+
+def prefixed(prefixes: Iterable[str], names: Iterable[str], but_not: str | None = None) -> str | None:
+    """First column, in file order, whose lower-case name starts with a prefix (and not with `but_not`)."""
+    for name in names:
+        lower = name.lower()
+        if lower.startswith(tuple(prefixes)) and not (but_not and lower.startswith(but_not)):
+            return name
+    return None
+
+
+def _first(candidates: Iterable[str], names: Collection[str]) -> str | None:
+    """The first of the candidates that the file has."""
+    return next((name for name in candidates if name in names), None)
+
+
+def _single_stamps(table: CsvColumns, file_name: str) -> tuple[pd.DatetimeIndex, str]:
+    found = table.single_stamps()
+    if found is None:
+        raise TowerFileError(f"{file_name}: no time stamps; expected {Prepared.expects}.")
+    return found
 
 
 def _read_fluxes(
-    file: TowerCsv, stamps: pd.DatetimeIndex, forcing_file: str, columns: Mapping[str, str], mask_interpolated: bool
+    stamps: pd.DatetimeIndex, forcing_file: str, options: ReadOptions
 ) -> tuple[dict[str, Target], Column | None]:
-    check_same_rows(file, stamps, forcing_file)
+    """Targets and precipitation of the second file, nothing without one. Its rows must be those of the first."""
+    if options.fluxes is None:
+        return {}, None
+    file = TowerCsv(options.fluxes)
+    names = file.header.names
     chosen = {}
     for name, candidates in TARGET_COLUMNS.items():
-        own = columns.get(name)
-        found = file.require(own) if own else file.first(candidates)
+        given = options.columns.get(name)
+        found = file.require(given) if given else _first(candidates, names)
         if found:
             chosen[name] = found
+    rain = _first(PRECIPITATION_COLUMNS, names)
+    table = file.read([*chosen.values(), rain])
+    check_same_rows(table, stamps, file.path.name, forcing_file)
     if not chosen:
         raise TowerFileError(
             f"{file.path.name}: none of the flux columns is there; expected "
             f"{', '.join(' or '.join(names) for names in TARGET_COLUMNS.values())}."
         )
-    rain = file.first(PRECIPITATION_COLUMNS)
-    numbers = file.numbers([*chosen.values(), *([rain] if rain else [])])
+    numbers = table.numbers([*chosen.values(), rain])
     targets = {}
     for name, column in chosen.items():
-        values = numbers[column]
-        measured = np.isfinite(values)
-        if mask_interpolated:
-            measured &= ~interpolated_samples(values)
-        targets[name] = Target(values, measured, column)
+        measured = np.isfinite(numbers[column])
+        if options.mask_interpolated:
+            measured &= ~interpolated_samples(numbers[column])
+        targets[name] = Target(values=numbers[column], measured=measured, source=column)
     return targets, Column(numbers[rain], rain) if rain else None
 
 
-def check_same_rows(file: TowerCsv, stamps: pd.DatetimeIndex, other: str) -> None:
-    """Refuse a flux file whose rows do not belong to the rows of the forcing file."""
-    own = file.single_stamps()
-    if own is None or len(own[0]) != len(stamps):
+def check_same_rows(table: CsvColumns, stamps: pd.DatetimeIndex, file_name: str, other: str) -> None:
+    """Refuse a flux file whose rows do not belong to the rows of the forcing file.
+
+    Raises:
+        TowerFileError: other stamps or another number of rows; the message names the first row.
+    """
+    found = table.single_stamps()
+    if found is None or len(found[0]) != len(stamps):
         raise TowerFileError(
-            f"{file.path.name} and {other} must have the same rows; got "
-            f"{'no time stamps' if own is None else f'{len(own[0])} rows'} and {len(stamps)} rows. Use files of one "
+            f"{file_name} and {other} must have the same rows; got "
+            f"{'no time stamps' if found is None else f'{len(found[0])} rows'} and {len(stamps)} rows. Use files of one "
             "period."
         )
-    different = np.flatnonzero(own[0] != stamps)
+    different = np.flatnonzero(found[0] != stamps)
     if different.size:
         row = int(different[0])
         raise TowerFileError(
-            f"{file.path.name} and {other} must have the same rows; row {row} is {own[0][row]} in one and "
+            f"{file_name} and {other} must have the same rows; row {row} is {found[0][row]} in one and "
             f"{stamps[row]} in the other. Use files of one period, stamped the same way."
         )
