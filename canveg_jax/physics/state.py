@@ -35,7 +35,8 @@ class SiteArrays(eqx.Module):
     """Numbers of a site that the equations read.
 
     Angles in degrees, `utc_offset` in hours, lengths in m; `stomatal_sides`: faces of a leaf that have stomata, 1 or 2;
-    `leaf_angle_weights`: share of leaf area per class of inclination; `dispersion`: s m-1 at unit friction velocity, ground first.
+    `leaf_angle_weights`: share of leaf area per class of inclination; `dispersion`: s m-1 at unit friction velocity, from
+    the ground up.
     """
 
     latitude: Scalar
@@ -53,8 +54,8 @@ class SiteArrays(eqx.Module):
 class State(NamedTuple):
     """The unknowns, as deviations from the air at measurement height: `5 N + 1` numbers.
 
-    `air_temperature` K, `vapour_pressure` Pa and `co2` umol mol-1 of the air in the layers; `leaf_temperature` K; `surface_temperature`
-    of the soil, K. Stability and the air above the canopy follow from the fluxes of a pass.
+    `air_temperature` K, `vapour_pressure` Pa and `co2` umol mol-1 of the air in the layers; `leaf_temperature` K;
+    `surface_temperature` of the soil, K. Stability and the air above the canopy follow from the fluxes of a pass.
     """
 
     air_temperature: Layers
@@ -77,7 +78,8 @@ class IncomingShortwave(NamedTuple):
 class TwoStreamLayers(NamedTuple):
     """What depends on transmission, scattering and the ground only: computed once, used for any sources.
 
-    `transmit`, `reflect`: of a layer. `reflectance[j]`: of everything below level `j`; `gain[j]`: `1 / (1 - reflect reflectance[j])`.
+    `transmit`, `reflect`: of a layer. `reflectance[j]`: of everything below level `j`;
+    `gain[j]`: `1 / (1 - reflect reflectance[j])`.
     """
 
     transmit: Scalar
@@ -91,8 +93,8 @@ class Conditions(NamedTuple):
 
     Temperatures in K, vapour pressure in Pa, radiation in W m-2 (PAR in umol m-2 s-1). `sin_beta`: sine of solar elevation;
     `projection`: G, mean projection of the leaves towards the sun; `layer_lai`: leaf area of a layer; `tau_d`: its
-    transmission of diffuse light; `chi`: its interception per leaf area. They are a step of their own because XLA would otherwise compute
-    some, the height of the sun with its 13 sines, again for every leaf that reads them.
+    transmission of diffuse light; `chi`: its interception per leaf area. They are a step of their own because XLA would
+    otherwise compute some, the height of the sun with its 13 sines, again for every leaf that reads them.
     """
 
     air_temperature: Scalar
@@ -123,8 +125,8 @@ class Prepared(NamedTuple):
 
     `sunlit`: fraction of the leaves; `absorbed_par` umol m-2 s-1 and `absorbed_shortwave` W m-2 per leaf area; `wind` m s-1;
     `longwave_layers`: coefficients of long-wave transfer; `shortwave_out` above the canopy and `soil_shortwave` absorbed by
-    the soil, W m-2; `stress`: factor computed before the canopy is solved; `forcing`: what a closure in the loop may read besides the
-    state of the leaf, None without one.
+    the soil, W m-2; `stress`: factor computed before the canopy is solved; `forcing`: what a closure in the loop may read
+    besides the state of the leaf, None without one.
     """
 
     conditions: Conditions

@@ -50,7 +50,7 @@ def in_axes(axes: Axes, batch: Batch) -> Batch:
     return type(batch)(*(of(name) for name in batch._fields))  # type: ignore[attr-defined]
 
 
-def map_rows(axes: Axes, function: Callable, batch: Batch, *more: Any) -> Any:
+def map_rows(axes: Axes, function: Callable, batch: Any, *more: Any) -> Any:
     """`function(row of batch, *row of more)` for every row of a batch."""
     return jax.vmap(function, in_axes=(in_axes(axes, batch), *(0 for _ in more)))(batch, *more)
 
@@ -81,7 +81,7 @@ def rows_together(static: Static, layers_on_cpu: int, batch: Any) -> int:
     return number_of_rows(batch)
 
 
-def in_parts(run: Callable, axes: Axes, size: int, batch: Batch, rows: Any = (), cotangents: Any = ()) -> Any:
+def in_parts(run: Callable, axes: Axes, size: int, batch: Any, rows: Any = (), cotangents: Any = ()) -> Any:
     """`run(batch, rows, cotangents)` of one part of about `size` rows after another; results `[part, row, ...]`.
 
     The last part is filled up with copies of the last row, whose cotangents are zero; `joined` drops their results.
