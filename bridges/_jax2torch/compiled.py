@@ -25,9 +25,6 @@ from .kernel import Kernel, OutputSpec
 from .pytree import SCALARS
 from .symbolic import Shape, output_shapes
 
-traced: Callable[[str, tuple, dict], Any] | None = None
-"""What Dynamo records; made by `prepare`, since making it imports the compiler (seconds)."""
-
 _operations: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 _entries: weakref.WeakValueDictionary[int, _Entry] = weakref.WeakValueDictionary()
 _numbers = itertools.count()
@@ -41,17 +38,21 @@ def register(operation: Any) -> str:
     return handle
 
 
+def _call_operation(handle: str, args: tuple, kwargs: dict) -> Any:
+    return _find(_operations, handle)(args, kwargs)
+
+
+traced: Callable[[str, tuple, dict], Any] = _call_operation
+"""What Dynamo records. `prepare` makes it of the plain function, since that imports the compiler (seconds)."""
+
+
 @constant_for_dynamo
 def prepare() -> bool:
     """Make `traced`. Dynamo runs this function instead of tracing it."""
     global traced
-    if traced is None:
+    if traced is _call_operation:
         traced = recorded_by_dynamo(_call_operation)
     return True
-
-
-def _call_operation(handle: str, args: tuple, kwargs: dict) -> Any:
-    return _find(_operations, handle)(args, kwargs)
 
 
 class _Entry:
