@@ -8,3 +8,9 @@ Scalar = Float[Array, ""]
 
 Column = Float[Array | np.ndarray, "*time"]
 """One number per half-hour, `[time]`; a single number where an equation works on one half-hour."""
+
+Values = Float[Array | np.ndarray, "..."] | float | int
+"""Numbers of any shape, where an equation is elementwise: an array of JAX or NumPy, or a Python number."""
+
+Layers = Float[Array | np.ndarray, " layer"]
+"""One number per canopy layer, from the ground up."""

@@ -20,7 +20,7 @@ def saturation_vapour_pressure_kpa(air_temperature: ArrayLike) -> Numbers:
 
 
 def oneflux_saturation_vapour_pressure(air_temperature: ArrayLike) -> Numbers:
-    """Saturation vapour pressure of the ONEFlux processing, kPa, of a temperature in degC.
+    """Saturation vapour pressure of the ONEFlux processing [Pastorello2020], kPa, of a temperature in degC.
 
     `0.611 exp(17.26938818 T / (237.3 + T))`. Deficits in FLUXNET files were made with it, so only its inverse returns
     the vapour pressure that the tower measured.

@@ -1,4 +1,4 @@
-"""Physical constants of the model, SI unless said otherwise (spec 1 section 3, 4 section 1.4)."""
+"""Physical constants of the model, SI unless said otherwise, with the values of the published model [Jiang2025]."""
 
 STEFAN_BOLTZMANN = 5.670367e-8
 """W m-2 K-4"""
@@ -20,4 +20,4 @@ PAR_SHARE = 0.5
 VAPOUR_MASS_RATIO = 0.622
 """Molar mass of water over that of air"""
 SOLAR_CONSTANT = 1360.8
-"""W m-2 (Kopp & Lean 2011)"""
+"""W m-2 [Kopp2011]"""

@@ -23,10 +23,13 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..types import Values
 
 
 @jax.custom_jvp
-def inverse(x):
+def inverse(x: Values) -> Values:
     """`1 / x`."""
     return 1.0 / x
 
@@ -38,13 +41,13 @@ def _inverse_tangent(primals, tangents):
     return y, -(y * y) * dx
 
 
-def ratio(x, y):
+def ratio(x: Values, y: Values) -> Values:
     """`x / y`."""
     return x * inverse(y)
 
 
 @jax.custom_jvp
-def root(x):
+def root(x: Values) -> Float[Array, "..."]:
     """Square root of `x > 0`."""
     return jnp.sqrt(x)
 
@@ -57,7 +60,7 @@ def _root_tangent(primals, tangents):
 
 
 @jax.custom_jvp
-def logarithm(x):
+def logarithm(x: Values) -> Float[Array, "..."]:
     """Natural logarithm of `x > 0`."""
     return jnp.log(x)
 
@@ -69,7 +72,7 @@ def _logarithm_tangent(primals, tangents):
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
-def positive_power(x, exponent: float):
+def positive_power(x: Values, exponent: float) -> Float[Array, "..."]:
     """`x ** exponent` of `x > 0`, for a constant exponent: XLA has exponential and logarithm for whole vectors, but no power."""
     return jnp.exp(exponent * jnp.log(x))
 
@@ -81,7 +84,7 @@ def _power_tangent(exponent, primals, tangents):
     return y, exponent * (y * inverse(x)) * dx
 
 
-def relative_expm1(x):
+def relative_expm1(x: Values) -> Float[Array, "..."]:
     """`(1 - exp(-x)) / x` for `x >= 0`, with its limit 1 and derivative -1/2 at zero."""
     small = x < 1e-4
     # The branch that is not taken must be finite too: its derivative is multiplied by zero, and 0 * inf is NaN.
@@ -89,7 +92,7 @@ def relative_expm1(x):
     return jnp.where(small, 1.0 - x / 2 + x**2 / 6, ratio(-jnp.expm1(-safe), safe))
 
 
-def power(base, exponent):
+def power(base: Values, exponent: Values) -> Float[Array, "..."]:
     """`base ** exponent` for `base >= 0`; value and derivatives are 0 at `base == 0`."""
     positive = base > 0
     inside = jnp.where(positive, base, 1.0)
@@ -97,7 +100,9 @@ def power(base, exponent):
     return jnp.where(positive, raised, 0.0)
 
 
-def newton_or_midpoint(x, value, slope, low, high):
+def newton_or_midpoint(
+    x: Values, value: Values, slope: Values, low: Values, high: Values
+) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
     """One safeguarded Newton step towards the root of a decreasing function.
 
     The sign of `value` moves one end of the bracket to `x`; a Newton step that leaves the bracket is replaced by its midpoint,

@@ -1,4 +1,4 @@
-"""Photosynthesis coupled to Ball-Berry stomata: one equation, one root (docs/decisions.md, 16).
+"""Photosynthesis coupled to Ball-Berry stomata [Ball1987]: one equation, one root (docs/decisions.md, 16).
 
 For a trial net rate `A`: `c_s = c_a - A/g`, `g_sc = b + kappa max(A, 0)/c_s`, `c_i = c_s - A/g_sc`; the root of
 `f(A) = W(max(c_i, 0)) - R_d - A` is unique because `f' <= -1`. With the hard minimum of the two limits the answer is
@@ -19,7 +19,7 @@ CUBIC_STEPS = 8
 humidity and boundary layer (tests/physics/test_gas_exchange.py)."""
 SMOOTH_NEWTON_STEPS = 14
 CURVATURE = 0.98
-"""Curvature of the smooth co-limitation option (Collatz et al. 1991)."""
+"""Curvature of the smooth co-limitation option [Collatz1991]."""
 
 
 class LeafGasExchange(NamedTuple):
@@ -124,8 +124,8 @@ def _cubic_root(limit, rates: Kinetics, supply: _Supply):
     """Root of the leaf equations with one limit, up to the rounding of a cubic.
 
     With `c_s = c_a - A/g` and, for `A > 0`, `D = b c_s + kappa A`, `c_i = N/D`, `N = c_s (D - A)`, the equation
-    `(A + R_d)(e N + B D) - a (N - gamma D) = 0` is a cubic in `A`, negative below its only root in the bracket. For
-    `A <= 0` the equation is quadratic and the start is its root.
+    `(A + R_d)(e N + B D) - a (N - gamma D) = 0` is a cubic in `A` [Baldocchi1994], negative below its only root in the bracket.
+    For `A <= 0` the equation is quadratic and the start is its root.
     """
     (a, e, b), rates, s = jax.lax.stop_gradient((limit, rates, supply))
     gamma, dark = rates.gamma, rates.dark_respiration

@@ -1,12 +1,13 @@
-"""Energy balance of a leaf, exact (spec 3 sections 4.2, 8.6 option N; decision 17).
+"""Energy balance of a leaf, exact (docs/decisions.md, 17); the fluxes are those of [Baldocchi1998].
 
 `Q = 2 chi eps sigma T^4 + h2 (T - T_a) + k_E [e_s(T) - e_a]`: absorbed = emitted + sensible + latent.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
+from ..types import Values
 from .constants import AIR_SPECIFIC_HEAT, STEFAN_BOLTZMANN, VAPOUR_MASS_RATIO
 from .elementary import inverse, ratio
 from .thermodynamics import (
@@ -21,28 +22,34 @@ NEWTON_STEPS = 3
 
 
 class LeafEnergy(NamedTuple):
-    """Per one-sided leaf area: temperature K; sensible and latent heat W m-2, away from the leaf positive."""
+    """Per one-sided leaf area: temperature K; sensible, latent and emitted heat W m-2, away from the leaf positive."""
 
-    temperature: Any
-    sensible_heat: Any
-    latent_heat: Any
-    emitted: Any
+    temperature: Values
+    sensible_heat: Values
+    latent_heat: Values
+    emitted: Values
 
 
-def vapour_conductance(stomatal, vapour_resistance, sides):
-    """Leaf to air conductance to vapour, m s-1, of stomata on `sides` faces: `1/(r_v/sides + 1/g_s)`."""
+def vapour_conductance(stomatal: Values, vapour_resistance: Values, sides: Values) -> Values:
+    """Leaf to air conductance to vapour, m s-1, of stomata on `sides` faces: `1/(r_v/sides + 1/g_s)`.
+
+    Args:
+        stomatal: `g_s` of all faces together, m s-1.
+        vapour_resistance: `r_v` of the boundary layer of one face, s m-1.
+        sides: faces with stomata, 1 or 2.
+    """
     return inverse(ratio(vapour_resistance, sides) + inverse(stomatal))
 
 
 def leaf_energy_balance(
-    guess,
-    absorbed,
-    emissivity,
-    air_temperature,
-    vapour_pressure,
-    pressure,
-    heat_resistance,
-    conductance,
+    guess: Values,
+    absorbed: Values,
+    emissivity: Values,
+    air_temperature: Values,
+    vapour_pressure: Values,
+    pressure: Values,
+    heat_resistance: Values,
+    conductance: Values,
     steps: int = NEWTON_STEPS,
 ) -> LeafEnergy:
     """Newton steps from `guess` on the leaf's energy balance.
@@ -54,7 +61,9 @@ def leaf_energy_balance(
         guess: leaf temperature to start from, K.
         absorbed: short- and long-wave radiation absorbed by both faces `Q`, W m-2.
         emissivity: `chi eps`, effective emissivity of one face.
-        air_temperature: K. vapour_pressure: Pa. pressure: kPa.
+        air_temperature: K.
+        vapour_pressure: of the air, Pa.
+        pressure: kPa.
         heat_resistance: of one face, s m-1; heat leaves through both.
         conductance: to vapour, m s-1, all faces together.
         steps: Newton steps, at least 1.
@@ -74,6 +83,8 @@ def leaf_energy_balance(
         slope = 4.0 * b * t**3 + h + k * saturation_vapour_pressure_derivative(t, saturation)
         return t + excess * inverse(jax.lax.stop_gradient(slope))
 
+    # All steps but the last, and the slope of the last, are constants to the derivative: what remains of it is the derivative of
+    # the balance over its slope, which at the solution is the implicit derivative.
     inputs = (absorbed, black, h2, k_e, air_temperature, vapour_pressure)
     frozen = jax.lax.stop_gradient(inputs)
     t = jax.lax.stop_gradient(guess)
@@ -81,5 +92,8 @@ def leaf_energy_balance(
         t = newton(t, frozen)
     t = newton(t, inputs)
     return LeafEnergy(
-        t, h2 * (t - air_temperature), k_e * (saturation_vapour_pressure(t) - vapour_pressure), black * t**4
+        temperature=t,
+        sensible_heat=h2 * (t - air_temperature),
+        latent_heat=k_e * (saturation_vapour_pressure(t) - vapour_pressure),
+        emitted=black * t**4,
     )

@@ -1,7 +1,7 @@
 """Leaf biochemistry: temperature responses and the two limits of photosynthesis.
 
-Farquhar, von Caemmerer & Berry (1980); light response and peaked temperature function after Harley & Baldocchi (1995);
-specificity after Roupsard et al. (1996). See docs/decisions.md, 15.
+[Farquhar1980]; light response and peaked temperature function after [Harley1995];
+specificity after [Roupsard1996]. See docs/decisions.md, 15.
 """
 
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The model's saturation vapour pressure, for any array library: JAX, NumPy and PyTorch callers share this one expression."""
+"""The model's saturation vapour pressure, for any array library: JAX, NumPy and PyTorch callers share it [Jiang2025]."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
-"""Incoming radiation: beam and diffuse parts (Weiss & Norman 1985, as published) and long-wave from the sky.
+"""Incoming radiation: beam and diffuse parts [Weiss1985] (as in the published model) and long-wave from the sky.
 
-Spec 2 sections 3 and 5.1; decisions 2-4.
+See docs/decisions.md, 2 to 4.
 """
+
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from .constants import PAR_PER_JOULE, PAR_SHARE, SOLAR_CONSTANT, STEFAN_BOLTZMANN
 from .elementary import power, ratio
-from .state import IncomingShortwave
 
 MIN_SIN_BETA = 1e-3
 """Smallest sine of elevation that is divided by; no beam is left there."""
@@ -16,10 +17,20 @@ _VISIBLE_SHARE, _NIR_SHARE = 0.383, 0.517
 _Q_MIN, _Q_MAX = 0.22, 0.89
 
 
+class IncomingShortwave(NamedTuple):
+    """Radiation at the canopy top, horizontal: PAR in umol m-2 s-1, near infrared in W m-2; `q` = clearness ratio."""
+
+    par_beam: Any
+    par_diffuse: Any
+    nir_beam: Any
+    nir_diffuse: Any
+    q: Any
+
+
 def split_shortwave(sin_beta, shortwave_in, pressure) -> IncomingShortwave:
     """Split global radiation (W m-2, >= 0) into beam and diffuse PAR and near infrared; pressure in kPa.
 
-    Sun below the horizon: everything is diffuse (spec R9). By day and night
+    Sun below the horizon: everything is diffuse [Weiss1985]. By day and night
     `(par_beam + par_diffuse)/4.6 + nir_beam + nir_diffuse = shortwave_in`.
     """
     day = sin_beta > 0
@@ -44,9 +55,9 @@ def split_shortwave(sin_beta, shortwave_in, pressure) -> IncomingShortwave:
 
 
 def sky_longwave(sin_beta, q, air_temperature):
-    """Long-wave from the sky, W m-2: emissivity of Idso & Jackson (1969) blended with cloud by `q`.
+    """Long-wave from the sky, W m-2: emissivity of [Idso1969] blended with cloud by `q`.
 
-    The night value of `q` (0.89) goes over into the measured one between 0 and 5.7 degrees of elevation (decision 4).
+    The night value of `q` (0.89) goes over into the measured one between 0 and 5.7 degrees of elevation (docs/decisions.md, 4).
 
     Args:
         sin_beta: sine of solar elevation.

@@ -1,10 +1,15 @@
-"""Energy balance of the soil surface: one scalar equation for its temperature (spec 4 section 3; decisions 18-20)."""
+"""Energy balance of the soil surface: one scalar equation for its temperature (docs/decisions.md, 18 to 20).
 
-from typing import Any, NamedTuple
+Fluxes by resistances, as in [Baldocchi1998]; stability of the air over the soil after [Daamen1996].
+"""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from ..types import Values
 from .constants import AIR_SPECIFIC_HEAT, GRAVITY, STEFAN_BOLTZMANN, VAPOUR_MASS_RATIO, VON_KARMAN
 from .elementary import inverse, logarithm, newton_or_midpoint, power, ratio
 from .thermodynamics import latent_heat_of_vaporisation, saturation_vapour_pressure
@@ -16,33 +21,38 @@ STEPS = 14
 class SoilSurface(NamedTuple):
     """Temperature K; fluxes W m-2: sensible and latent heat up, ground heat down."""
 
-    temperature: Any
-    sensible_heat: Any
-    latent_heat: Any
-    ground_heat: Any
+    temperature: Values
+    sensible_heat: Values
+    latent_heat: Values
+    ground_heat: Values
 
 
 class SoilInputs(NamedTuple):
-    """Everything the surface balance reads: absorbed radiation W m-2; air of the soil's level; soil properties."""
+    """Everything the surface balance reads.
 
-    absorbed: Any
-    emissivity: Any
-    air_temperature: Any
-    vapour_pressure: Any
-    wind: Any
-    height: Any
-    pressure: Any
-    density: Any
-    vapour_resistance: Any
-    conductance: Any
-    deep_temperature: Any
-    roughness: Any
-    resistance_min: Any
-    resistance_max: Any
+    `absorbed`: radiation, W m-2; `emissivity` of the soil. Air of the soil's level: `air_temperature` K, `vapour_pressure` Pa,
+    `wind` m s-1, at `height` m; `pressure` kPa; `density` kg m-3. Soil: `vapour_resistance` of the surface, s m-1; `conductance`
+    of heat down to `deep_temperature` (K), W m-2 K-1; `roughness` m; bounds of the aerodynamic resistance, s m-1.
+    """
+
+    absorbed: Values
+    emissivity: Values
+    air_temperature: Values
+    vapour_pressure: Values
+    wind: Values
+    height: Values
+    pressure: Values
+    density: Values
+    vapour_resistance: Values
+    conductance: Values
+    deep_temperature: Values
+    roughness: Values
+    resistance_min: Values
+    resistance_max: Values
 
 
-def stability_factor(delta):
-    """Factor on the aerodynamic resistance over the soil, after Daamen & Simmonds (1996).
+def stability_factor(delta: Values) -> Float[Array, "..."]:
+    """Factor on the aerodynamic resistance over the soil, after [Daamen1996], continued to very stable air.
 
     Unstable `(1+delta)^-0.75 >= 0.1`; stable, `s = -delta`: `(1-s)^-2` to `s = 1/3`, then its tangent `6.75 s` to 5.
     """
@@ -53,21 +63,22 @@ def stability_factor(delta):
     return jnp.where(delta > 0, unstable, stable)
 
 
-def surface_fluxes(temperature, x: SoilInputs) -> SoilSurface:
+def surface_fluxes(temperature: Values, x: SoilInputs) -> SoilSurface:
     """Fluxes of the surface at a given temperature (K)."""
     aerodynamic = ratio(logarithm(ratio(x.height, x.roughness)) ** 2, VON_KARMAN**2 * x.wind)
     delta = ratio(5.0 * GRAVITY * x.height * (temperature - x.air_temperature), x.air_temperature * x.wind**2)
     resistance = jnp.clip(aerodynamic * stability_factor(delta), x.resistance_min, x.resistance_max)
     latent = ratio(VAPOUR_MASS_RATIO / 1000.0 * x.density * latent_heat_of_vaporisation(x.air_temperature), x.pressure)
     return SoilSurface(
-        temperature,
-        ratio(x.density * AIR_SPECIFIC_HEAT, resistance) * (temperature - x.air_temperature),
-        ratio(latent, resistance + x.vapour_resistance) * (saturation_vapour_pressure(temperature) - x.vapour_pressure),
-        x.conductance * (temperature - x.deep_temperature),
+        temperature=temperature,
+        sensible_heat=ratio(x.density * AIR_SPECIFIC_HEAT, resistance) * (temperature - x.air_temperature),
+        latent_heat=ratio(latent, resistance + x.vapour_resistance)
+        * (saturation_vapour_pressure(temperature) - x.vapour_pressure),
+        ground_heat=x.conductance * (temperature - x.deep_temperature),
     )
 
 
-def _excess(temperature, x: SoilInputs):
+def _excess(temperature: Values, x: SoilInputs) -> tuple[Array, Array]:
     """Absorbed radiation not accounted for at `temperature`, W m-2; falls with temperature. And its slope."""
 
     def f(t):
@@ -78,12 +89,16 @@ def _excess(temperature, x: SoilInputs):
     return jax.jvp(f, (temperature,), (jnp.ones_like(temperature),))
 
 
-def soil_surface_balance(guess, x: SoilInputs) -> SoilSurface:
+def soil_surface_balance(guess: Values, x: SoilInputs) -> SoilSurface:
     """Surface temperature at which absorbed radiation = emission + sensible + latent + ground heat.
 
     The balance is monotone in temperature, so the root is unique; safeguarded Newton in `air temperature - 80 .. + 120`,
     then one differentiable step (implicit derivative).
+
+    Args:
+        guess: surface temperature to start from, K.
     """
+    # The iteration itself is not differentiated: at the root, one Newton step with a frozen slope has the exact derivative.
     frozen = jax.lax.stop_gradient(x)
     low, high = frozen.air_temperature - 80.0, frozen.air_temperature + 120.0
 

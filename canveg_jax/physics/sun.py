@@ -1,13 +1,18 @@
-"""Position of the sun (spec 2 section 1; declination: single cosine; equation of time: Campbell & Norman 1998, 11.4)."""
+"""Position of the sun: declination by a single cosine, equation of time after [Campbell1998]."""
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..types import Values
 
 
-def sine_of_solar_elevation(day_of_year, hour, latitude, longitude, utc_offset):
-    """Sine of the solar elevation, -1..1, negative at night.
+def sine_of_solar_elevation(
+    day_of_year: Values, hour: Values, latitude: Values, longitude: Values, utc_offset: Values
+) -> Float[Array, "..."]:
+    """Sine of the solar elevation, -1..1, negative at night; equation of time: eq. 11.4 of [Campbell1998].
 
     Args:
-        day_of_year: 1..366; the whole day counts (decision 1).
+        day_of_year: 1..366; the whole day counts (docs/decisions.md, 1).
         hour: local standard time of the middle of the interval, decimal hours.
         latitude, longitude: degrees, north and east positive.
         utc_offset: hours east of UTC of the local standard time.

@@ -1,4 +1,4 @@
-"""Exact solution of the layered two-stream equations by an upward and a downward sweep (spec 2 section 6).
+"""Exact solution of the layered two-stream equations [Norman1979] by an upward and a downward sweep.
 
 `D_{j-1} = t D_j + r U_{j-1} + s-_j`, `U_j = t U_{j-1} + r D_j + s+_j`, `D_N = top`, `U_0 = A_0 D_0 + E_0`.
 All layers have the same `t` and `r`. Layers run from the ground up.
@@ -10,7 +10,18 @@ import jax
 import jax.numpy as jnp
 
 from .elementary import inverse
-from .state import TwoStreamLayers
+
+
+class Layers(NamedTuple):
+    """What depends on `t`, `r` and the ground only: factored once, used for any sources.
+
+    `reflectance[j]` is `A_j`, that of everything below level `j` (`[N+1]`); `gain[j]` is `1/(1 - r A_j)` (`[N]`).
+    """
+
+    transmit: Any
+    reflect: Any
+    reflectance: Any
+    gain: Any
 
 
 class Streams(NamedTuple):
@@ -20,7 +31,7 @@ class Streams(NamedTuple):
     up: Any
 
 
-def factor(transmit, reflect, ground_reflectance, n_layers: int) -> TwoStreamLayers:
+def factor(transmit, reflect, ground_reflectance, n_layers: int) -> Layers:
     """Reflectances `A_j` and gains of a stack of `n_layers` equal layers over the ground."""
 
     def step(a, _):
@@ -30,10 +41,10 @@ def factor(transmit, reflect, ground_reflectance, n_layers: int) -> TwoStreamLay
 
     start = jnp.asarray(ground_reflectance, dtype=jnp.result_type(transmit, reflect, ground_reflectance))
     _, (reflectances, gains) = jax.lax.scan(step, start, None, length=n_layers)
-    return TwoStreamLayers(transmit, reflect, jnp.concatenate([start[None], reflectances]), gains)
+    return Layers(transmit, reflect, jnp.concatenate([start[None], reflectances]), gains)
 
 
-def solve(layers: TwoStreamLayers, source_down, source_up, top_down, ground_source) -> Streams:
+def solve(layers: Layers, source_down, source_up, top_down, ground_source) -> Streams:
     """Fluxes at all levels for the sources of each layer.
 
     Args:

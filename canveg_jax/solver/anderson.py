@@ -1,6 +1,6 @@
 """Anderson acceleration of a batch of independent fixed-point problems, each with its own stopping test.
 
-Type II (Walker & Ni 2011): the next iterate combines the last `depth` differences so that the linearised residual is
+Type II [Walker2011]: the next iterate combines the last `depth` differences so that the linearised residual is
 smallest in the scaled norm.
 """
 

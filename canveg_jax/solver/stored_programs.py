@@ -8,8 +8,9 @@ traced from: the sources of this package, versions of JAX, static arguments, sha
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,6 @@ import jax
 import jax.numpy as jnp
 import jaxlib
 from jax import export
-
-from ..files import replacing
 
 _folder: Path | None = None
 _programs: dict[str, export.Exported] = {}
@@ -39,8 +38,8 @@ def keep_programs(folder: str | Path | None) -> None:
     _programs.clear()
 
 
-def stored(function: Callable, static: Any, structure: Callable[[], Any], *, unless: bool = False) -> Callable:
-    """`partial(function, static)`, run from its stored program if `keep_programs` was called (under `vmap`: the function itself).
+def stored(function: Callable, static: Any, structure: Any) -> Callable:
+    """`partial(function, static)`, run from its stored program if `keep_programs` was called (from the code under `vmap`).
 
     The result cannot be differentiated: it is meant for the two halves of a `custom_vjp`.
 
@@ -48,36 +47,34 @@ def stored(function: Callable, static: Any, structure: Callable[[], Any], *, unl
         function: `(static, *arguments) -> result`, a function of a module of this package; arguments and result are trees of
             arrays, the arguments floating-point.
         static: hashable, with a `repr` that tells everything about it.
-        structure: returns the tree structure of the result.
-        unless: run the function itself. For arguments whose tree structure does not tell everything that it is made of, such
-            as a closure with functions inside.
+        structure: tree structure of the result.
     """
     plain = partial(function, static)
-    if _folder is None or unless:
+    if _folder is None:
         return plain
 
     @jax.custom_batching.custom_vmap
-    def from_store(*arguments):
+    def whole(*arguments):
         leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(arguments)]
         program = _program(plain, static, arguments, leaves)
-        return jax.tree.unflatten(structure(), program.call(*leaves))
+        return jax.tree.unflatten(structure, program.call(*leaves))
 
-    @from_store.def_vmap
+    @whole.def_vmap
     def _batched(size, batched, *arguments):
         del size
         result = jax.vmap(plain, in_axes=jax.tree.map(lambda b: 0 if b else None, batched))(*arguments)
         return result, jax.tree.map(lambda _: True, result)
 
-    return from_store
+    return whole
 
 
 def _program(plain: partial, static: Any, arguments: Any, leaves: list) -> export.Exported:
     structure = jax.tree.structure(arguments)
     types = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
     versions = _package_digest(), jax.__version__, jaxlib.__version__
-    content = versions, _platforms(), plain.func.__qualname__, static, structure, types
+    told = versions, _platforms(), plain.func.__qualname__, static, structure, types
     settings = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
-    key = hashlib.sha256(repr((content, settings)).encode()).hexdigest()
+    key = hashlib.sha256(repr((told, settings)).encode()).hexdigest()
     if key not in _programs:
         assert _folder is not None
         path = _folder / f"{key}.stablehlo"
@@ -122,5 +119,10 @@ def _read(path: Path) -> export.Exported | None:
 
 def _write(path: Path, program: bytes | bytearray) -> None:
     """Whole or not at all: other processes may read and write the same file. A folder that cannot be written is ignored."""
-    with suppress(OSError), replacing(path) as temporary:
-        temporary.write_bytes(program)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(program)
+        os.replace(file.name, path)
+    except OSError:
+        return

@@ -12,7 +12,7 @@ NOISE: dict[str, tuple[float, float]] = {
     "ground_heat": (3.0, 0.05),
     "soil_respiration": (0.2, 0.05),
 }
-"""Standard deviation `a + b |flux|` by target. Form after Hollinger & Richardson (2005); the numbers of latent heat are
+"""Standard deviation `a + b |flux|` by target. Form after [Hollinger2005]; the numbers of latent heat are
 a published fit (PMC3898020, fig. 5), the others are of plausible size for a low canopy."""
 
 TURBULENT = ("latent_heat", "sensible_heat", "nee")

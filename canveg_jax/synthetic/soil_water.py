@@ -14,7 +14,7 @@ LEAF_MEMORY_DAYS = 25.0
 
 
 def evaporative_demand(air_temperature: np.ndarray, shortwave_in: np.ndarray, hours: float) -> np.ndarray:
-    """Potential evaporation, mm per step (Priestley & Taylor 1972), net radiation taken as `0.75 Rg - 40` W m-2."""
+    """Potential evaporation, mm per step [Priestley1972], net radiation taken as `0.75 Rg - 40` W m-2."""
     slope = (
         4098.0 * 0.6108 * np.exp(17.27 * air_temperature / (air_temperature + 237.3)) / (air_temperature + 237.3) ** 2
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def sine_of_elevation(day_of_year, hour, latitude: float, longitude: float, utc_offset: float) -> np.ndarray:
-    """Sine of the solar elevation (no refraction), -1..1. Fourier series of Spencer (1971).
+    """Sine of the solar elevation (no refraction), -1..1. Fourier series of [Spencer1971].
 
     Args:
         day_of_year, hour: `[time]`, local standard time. latitude, longitude: degrees, north and east positive.
@@ -29,18 +29,18 @@ def sine_of_elevation(day_of_year, hour, latitude: float, longitude: float, utc_
 
 
 def clear_sky_shortwave(sine) -> np.ndarray:
-    """Global radiation under a clear sky, W m-2: `1098 s exp(-0.057 / s)` (Haurwitz 1945); 0 below the horizon."""
+    """Global radiation under a clear sky, W m-2: `1098 s exp(-0.057 / s)` [Haurwitz1945]; 0 below the horizon."""
     up = np.maximum(np.asarray(sine), 1e-6)
     return np.where(np.asarray(sine) > 1e-6, 1098.0 * up * np.exp(-0.057 / up), 0.0)
 
 
 def cloud_transmission(cloud) -> np.ndarray:
-    """Share of clear-sky radiation that passes a cloud cover of 0..1: `1 - 0.75 c**3.4` (Kasten & Czeplak 1980)."""
+    """Share of clear-sky radiation that passes a cloud cover of 0..1: `1 - 0.75 c**3.4` [Kasten1980]."""
     return 1.0 - 0.75 * np.asarray(cloud) ** 3.4
 
 
 def sky_longwave(air_temperature, vapour_pressure, cloud) -> np.ndarray:
-    """Incoming long-wave radiation, W m-2: clear-sky emissivity `1.24 (e/T)**(1/7)` (Brutsaert 1975), raised by cloud.
+    """Incoming long-wave radiation, W m-2: clear-sky emissivity `1.24 (e/T)**(1/7)` [Brutsaert1975], raised by cloud.
 
     Args:
         air_temperature: degC. vapour_pressure: kPa. cloud: 0..1; adds 22 % of the emissivity under overcast, up to 1.

@@ -31,7 +31,7 @@ def synthetic_weather(
     """Half-hourly forcing with diurnal and seasonal cycles, passing weather, rain, drying soil and leaf phenology.
 
     Everything is inside the ranges of `FORCING_TABLE`; vapour pressure stays below saturation, shortwave below its
-    clear-sky value (Haurwitz 1945). The same seed gives the same numbers.
+    clear-sky value [Haurwitz1945]. The same seed gives the same numbers.
 
     Args:
         site: sets the sun, the hemisphere, wind and friction velocity (log law), depth of soil temperature.

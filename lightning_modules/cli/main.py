@@ -29,6 +29,7 @@ examples:
   canveg fit --config examples/us_bi1.yaml                  train; results in runs/
   canveg predict --config runs/us_bi1/version_0/config.yaml --ckpt_path best.ckpt
   canveg report runs/us_bi1/version_0/predictions.nc --out report.png
+  canveg cite --config examples/us_bi1.yaml                 BibTeX of the schemes and sites of a run
   canveg fit --help                                         all settings of data, model and trainer
 
 environment:
@@ -109,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=_report)
     towers = commands.add_parser("towers", help="list the site presets and their constants")
     towers.set_defaults(run=_towers)
+    cite = commands.add_parser("cite", help="print BibTeX of the sources that a configuration uses")
+    cite.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML of fit or of simulate")
+    cite.set_defaults(run=_cite)
     synthetic = commands.add_parser("synthetic", help="write CSVs of four invented towers")
     synthetic.add_argument("folder", type=Path, metavar="FOLDER", help="made if it does not exist")
     synthetic.add_argument("--days", type=int, default=90, help="length of the record (default 90)")
@@ -167,6 +171,13 @@ def _towers(options: argparse.Namespace) -> int:
         cells = (name, *(str(getattr(site, name)) for site in sites))
         print("".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + unit)
     print("\nA configuration may change any of them (site_options), or describe its own site with these keys.")
+    return 0
+
+
+def _cite(options: argparse.Namespace) -> int:
+    from canveg_jax.references import cite
+
+    print(cite(options.config))
     return 0
 
 

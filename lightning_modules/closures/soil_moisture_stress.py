@@ -19,7 +19,7 @@ SPAN_BOUNDS = (0.02, 0.45)
 
 
 class SoilMoistureStress(nn.Module):
-    """`f = clip(10 (theta - theta_min) / (3 (theta_max - theta_min)), 0.001, 1)` of Wang & Leuning (1998, eq. 7).
+    """`f = clip(10 (theta - theta_min) / (3 (theta_max - theta_min)), 0.001, 1)` of [Wang1998], eq. 7.
 
     `theta_min` (wilting point) is learned between the bounds of `PARAMETER_TABLE`, `theta_max - theta_min` within
     `SPAN_BOUNDS`, both through a sigmoid. Where the ramp is clipped its gradient is zero.

@@ -41,7 +41,7 @@ class Bias(_Moments):
 
 
 class KlingGuptaEfficiency(_Moments):
-    """KGE of Gupta et al. (2009): `1 - sqrt((r - 1)^2 + (sd_s/sd_o - 1)^2 + (mean_s/mean_o - 1)^2)`.
+    """KGE [Gupta2009]: `1 - sqrt((r - 1)^2 + (sd_s/sd_o - 1)^2 + (mean_s/mean_o - 1)^2)`.
 
     Of no use where the observed mean is close to zero (NEE, ground heat): there read bias, RMSE, NSE and r.
     """

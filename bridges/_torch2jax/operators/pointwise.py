@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..._runtime.dtypes import jax_dtype
-from .table import UnsupportedOperatorError, aten, floating, promote
+from .table import UnsupportedOperatorError, aten, floating, jax_dtype, promote
 
 
 def absolute(x):

@@ -7,9 +7,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from ..._runtime.dtypes import jax_dtype
 from .pointwise import absolute
-from .table import UnsupportedOperatorError, aten, axes
+from .table import UnsupportedOperatorError, aten, axes, jax_dtype
 
 
 def _cast(x, dtype):

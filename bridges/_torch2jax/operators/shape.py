@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from ..._runtime.dtypes import jax_dtype
-from .table import UnsupportedOperatorError, aten
+from .table import UnsupportedOperatorError, aten, jax_dtype
 
 
 def _sizes(shape) -> tuple[int, ...]:
