@@ -30,7 +30,7 @@ import torch
 import canveg_jax as cv
 from benchmarks.training import EpochClock, invented_tower
 from bridges import TorchCanopy
-from canveg_jax.physics import column as half_hour
+from canveg_jax.physics import column
 from canveg_jax.synthetic import SYNTHETIC_SITES, synthetic_weather
 from lightning_modules import HybridCanopy
 from lightning_modules.data.dataset import TowerDataset, collate
@@ -93,16 +93,16 @@ def one_pass_cost(case: Case) -> dict[str, float]:
         forcing, stress = cv.Forcing(**columns), jnp.ones(case.batch, case.dtype)
 
         def of_one(forcing, stress):
-            conditions = half_hour.conditions(forcing, p, site, canopy.scheme)
-            return half_hour.prepare(conditions, p, site, stress, canopy.scheme)
+            conditions = column.conditions(forcing, p, site, canopy.scheme)
+            return column.prepare(conditions, p, site, stress, canopy.scheme)
 
         return jax.vmap(of_one)(forcing, stress)
 
     def one_pass(state, x):
-        return jax.vmap(lambda state, x: half_hour.one_pass(state, x, p, site, canopy.scheme))(state, x)
+        return jax.vmap(lambda state, x: column.one_pass(state, x, p, site, canopy.scheme))(state, x)
 
     x = jax.jit(prepared)(columns)
-    state = jax.vmap(half_hour.initial_state)(x)
+    state = jax.vmap(column.initial_state)(x)
     cost = jax.jit(one_pass).lower(state, x).compile().cost_analysis() or {}
     names = {"kflop": "flops", "transcendentals": "transcendentals", "kB": "bytes accessed"}
     return {ours: cost.get(theirs, 0.0) / case.batch for ours, theirs in names.items()}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
@@ -13,6 +16,10 @@ from canveg_jax.forcing import check_columns
 from canveg_jax.transforms import check_names
 
 from ._jax2torch.function import jax2torch
+from ._jax2torch.rows import Rows
+
+SMALLEST_BATCH = 8
+"""Rows; smaller batches are padded to it."""
 
 
 class TorchCanopy(torch.nn.Module):
@@ -61,9 +68,10 @@ class TorchCanopy(torch.nn.Module):
             {name: torch.nn.Parameter(torch.tensor(np.broadcast_to(z, sites).copy())) for name, z in start.items()}
         )
         # Arguments of the compiled program, not constants in it: canopies of other sites share the program.
+        self._site_arrays = tuple(vars(canopy.site_arrays))
         for name, value in vars(canopy.site_arrays).items():
             self.register_buffer(f"site_{name}", torch.tensor(value), persistent=False)
-        self._bridge()
+        self._bridged = _bridged(canopy, per_site)
 
     def forward(
         self,
@@ -88,68 +96,121 @@ class TorchCanopy(torch.nn.Module):
 
         Raises:
             ForcingError: a forcing variable is missing or unknown.
+            ConversionError: columns, stress, site or start with different numbers of rows; the message names them.
         """
         forcing = dict(forcing)
         site = forcing.pop("site", None)
         check_columns(forcing)
         if stress is None and self.stress is not None:
             stress = self.stress(forcing if site is None else {**forcing, "site": site})
-        n_rows = forcing["air_temperature"].shape[0]
-        size = bucket(max(n_rows, self.pad_to))
-        if size != n_rows:
-            rows = torch.arange(size, device=forcing["air_temperature"].device).clamp(max=n_rows - 1)
-            forcing = {name: column[rows] for name, column in forcing.items()}
-            site = None if site is None else site[rows]
-            stress = None if stress is None else stress[rows]
-            start = None if start is None else start[rows]
+        forcing, stress, site, start, n_rows = self._padded(forcing, stress, site, start)
         like = forcing["air_temperature"]
         dtype = like.dtype
         raw = {name: z.to(dtype) for name, z in self.raw.items()}
         stress = None if stress is None else stress.to(dtype)
-        site_arrays = {name: getattr(self, f"site_{name}").to(like) for name in vars(self.canopy.site_arrays)}
+        site_arrays = {name: getattr(self, f"site_{name}").to(like) for name in self._site_arrays}
         start = None if start is None else start.detach().to(dtype)
-        out = self._solve(raw, forcing, stress, None if site is None else site.int(), site_arrays, start)
+        out = self._bridged.fluxes(raw, forcing, stress, None if site is None else site.int(), site_arrays, start)
         if start is not None:
             out = {**out, "state": out["state"].detach()}
         return {name: value[:n_rows] for name, value in out.items()}
 
+    def _padded(
+        self,
+        forcing: dict[str, torch.Tensor],
+        stress: torch.Tensor | None,
+        site: torch.Tensor | None,
+        start: torch.Tensor | None,
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None, torch.Tensor | None, torch.Tensor | None, int]:
+        """The columns of a batch with its last row repeated to one of a few sizes, and the true number of rows."""
+        if torch.compiler.is_compiling():
+            return forcing, stress, site, start, forcing["air_temperature"].shape[0]
+        columns = {f"forcing['{name}']": column for name, column in forcing.items()}
+        others = {"stress": stress, "site": site, "start": start}
+        columns |= {name: value for name, value in others.items() if value is not None}
+        rows = Rows("TorchCanopy", max(SMALLEST_BATCH, self.pad_to))
+        n_rows = rows.number(list(columns.values()), list(columns).__getitem__)
+        supply = iter(rows.pad(list(columns.values()), n_rows))
+        forcing = {name: next(supply) for name in forcing}
+        stress, site, start = (None if value is None else next(supply) for value in others.values())
+        return forcing, stress, site, start, n_rows
+
     def parameter_values(self) -> dict[str, torch.Tensor]:
         """Physical values of the tunable parameters, differentiable."""
-        return self._constrain(dict(self.raw.items())) if self.tunable else {}
+        return self._bridged.constrain(dict(self.raw.items())) if self.tunable else {}
 
     @property
     def state_size(self) -> int:
         """Number of unknowns of a half-hour."""
         return 5 * self.canopy.site.n_layers + 1
 
-    def _canopy_fluxes(self, raw, forcing, stress, site, site_arrays, start):
-        values = cv.constrain(raw, self.canopy.parameters.values)
-        if self.per_site and site is not None:
-            values = {name: value[site] for name, value in values.items()}
-        elif self.per_site:
-            values = {name: value[0] for name, value in values.items()}
-        site_arrays = type(self.canopy.site_arrays)(**site_arrays)
-        forcing = cv.Forcing(site=site, **forcing)
-        solution = self.canopy.compute(values, forcing, stress, site_arrays=site_arrays, start=start)
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_bridged"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._bridged = _bridged(self.canopy, self.per_site)
+
+
+class _Bridged:
+    """The compiled functions of a canopy, which are no part of a module's state.
+
+    Sites are arguments of these functions; whatever else makes up a canopy is compiled in.
+    """
+
+    def __init__(self, canopy: cv.Canopy, per_site: bool):
+        self.canopy, self.per_site = canopy, per_site
+        self.fluxes = jax2torch(self._fluxes, nondiff_argnames=("site", "site_arrays", "start"), name="canopy")
+        self.constrain = jax2torch(self._constrain, name="constrain")
+
+    def _constrain(self, raw: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        return cv.constrain(raw, self.canopy.parameters.values)
+
+    def _fluxes(
+        self,
+        raw: dict[str, jax.Array],
+        forcing: dict[str, jax.Array],
+        stress: jax.Array | None,
+        site: jax.Array | None,
+        site_arrays: dict[str, jax.Array],
+        start: jax.Array | None,
+    ) -> dict[str, jax.Array]:
+        values = self._constrain(raw)
+        if self.per_site:
+            own = 0 if site is None else site
+            values = {name: value[own] for name, value in values.items()}
+        solution = self.canopy.compute(
+            values,
+            cv.Forcing(site=site, **forcing),
+            stress,
+            site_arrays=type(self.canopy.site_arrays)(**site_arrays),
+            start=start,
+        )
         fluxes = {name: jnp.asarray(value) for name, value in vars(solution.fluxes).items()}
         state = {} if start is None else {"state": solution.state}
         return {**fluxes, **solution.diagnostics._asdict(), **state}
 
-    def __getstate__(self) -> dict:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_solve", "_constrain")}
 
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-        self._bridge()
-
-    def _bridge(self) -> None:
-        """The compiled functions, which are no part of the module's state."""
-        self._solve = jax2torch(self._canopy_fluxes, nondiff_argnames=("site", "site_arrays", "start"), name="canopy")
-        self._constrain = jax2torch(lambda raw: cv.constrain(raw, self.canopy.parameters.values), name="constrain")
+_in_use: weakref.WeakValueDictionary[Any, _Bridged] = weakref.WeakValueDictionary()
+"""Compiled functions of the canopies that are alive, so that equal ones share their programs."""
 
 
-def bucket(n_rows: int) -> int:
-    """Batch size that `n_rows` is padded to: a power of two up to 256, then a multiple of 256."""
-    if n_rows <= 256:
-        return max(8, 1 << (n_rows - 1).bit_length())
-    return -(-n_rows // 256) * 256
+def _bridged(canopy: cv.Canopy, per_site: bool) -> _Bridged:
+    """The functions of a canopy, shared by all canopies that differ in nothing but their sites."""
+    compiled_in = {
+        name: value
+        for name, value in vars(canopy).items()
+        if name not in ("sites", "site_arrays") and not name.startswith("_")
+    }
+    leaves, structure = jax.tree.flatten((compiled_in, len(canopy.sites) > 1, per_site))
+    key = structure, tuple(_identity(leaf) for leaf in leaves)
+    found = _in_use.get(key)
+    return _in_use.setdefault(key, _Bridged(canopy, per_site)) if found is None else found
+
+
+def _identity(leaf: Any) -> Any:
+    """What two leaves that compute the same have in common: arrays and numbers their values, other objects themselves."""
+    if isinstance(leaf, (bool, int, float, np.ndarray, np.generic, jax.Array)):
+        array = np.asarray(leaf)
+        return type(leaf), array.dtype.str, array.shape, array.tobytes()
+    return leaf

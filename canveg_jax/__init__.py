@@ -13,15 +13,17 @@ from .parameters import PARAMETER_TABLE as PARAMETER_TABLE
 from .parameters import TUNABLE as TUNABLE
 from .parameters import Parameters as Parameters
 from .parameters import UnknownParameterError as UnknownParameterError
-from .physics.column import Profiles as Profiles
 from .physics.dispersion import DispersionMatrix as DispersionMatrix
 from .physics.dispersion import dispersion_matrix as dispersion_matrix
+from .physics.state import Profiles as Profiles
 from .site import SITES as SITES
 from .site import Site as Site
-from .solver.implicit import SolverOptions as SolverOptions
+from .solver.options import SolverOptions as SolverOptions
 from .solver.stored_programs import keep_programs as keep_programs
-from .stress.soil_moisture import STRESSES as STRESSES
-from .stress.soil_moisture import soil_moisture_stress as soil_moisture_stress
+from .stress import STRESSES as STRESSES
+from .stress import AbstractStress as AbstractStress
+from .stress import TrainableStress as TrainableStress
+from .stress import soil_moisture_stress as soil_moisture_stress
 from .transforms import constrain as constrain
 from .transforms import unconstrain as unconstrain
 

@@ -4,37 +4,39 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from .fluxes import Fluxes
 from .forcing import Forcing
 from .parameters import Parameters
-from .physics.column import Profiles, Scheme, SiteArrays
 from .physics.dispersion import dispersion_matrix
 from .physics.leaf_angle import leaf_angle_weights
+from .physics.state import Profiles, Scheme, SiteArrays
 from .site import Site
-from .solver.implicit import Axes, SolverOptions, solve_canopy
-from .stress.soil_moisture import STRESSES
-
-CHUNK = 1024
-"""Half-hours solved at once by `Canopy.solve`: bounds its memory and lets one compiled program serve any record."""
+from .solver.batches import number_of_rows, on_rows, record_chunk
+from .solver.implicit import Inputs, solve_canopy
+from .solver.options import Axes, SolverOptions, Static
+from .spelling import unknown
+from .stress import STRESSES, AbstractStress, LoopClosure, NoStress, StressFunction
 
 
 class Diagnostics(NamedTuple):
-    """How the solver fared, per half-hour: `passes`; `residual`, W m-2; `converged`.
+    """How the solver ended, per half-hour: `passes`; `residual`, W m-2; `converged`.
 
     `converged` is False where the residual stayed above the tolerance, or the air of the solution is not physical
     (not finite, or vapour pressure not positive).
     """
 
-    passes: Any
-    residual: Any
-    converged: Any
+    passes: Int[Array, " time"]
+    residual: Float[Array, " time"]
+    converged: Bool[Array, " time"]
 
 
 class Solution(NamedTuple):
@@ -43,7 +45,7 @@ class Solution(NamedTuple):
     fluxes: Fluxes
     profiles: Profiles
     diagnostics: Diagnostics
-    state: Any
+    state: Float[Array, "time unknown"]
 
 
 class NotConvergedWarning(UserWarning):
@@ -60,8 +62,8 @@ class Canopy:
     Args:
         site: a `Site`, or a sequence of them; then `forcing.site` says which half-hour belongs to which.
         parameters: `Parameters`; a value of shape `[time]` gives each half-hour its own.
-        stress: None (no stress), the name of a built-in stress function (`"soil_moisture"`) or a function
-            `stress(forcing, parameters) -> factor` of one half-hour.
+        stress: None (no stress), the name of a scheme (`STRESSES`, for example `"soil_moisture"`), an `AbstractStress`, or a
+            function `stress(forcing, parameters) -> factor` of one half-hour.
         options: tolerances and limits of the solver.
         smooth_colimitation: quadratic co-limitation of photosynthesis instead of the hard minimum.
     """
@@ -70,7 +72,7 @@ class Canopy:
         self,
         site: Site | Sequence[Site],
         parameters: Parameters | None = None,
-        stress: str | Callable | None = None,
+        stress: str | AbstractStress | Callable | None = None,
         *,
         options: SolverOptions = SolverOptions(),
         smooth_colimitation: bool = False,
@@ -84,24 +86,16 @@ class Canopy:
                 "sites of one Canopy must share n_layers, n_air_layers and soil_respiration; got "
                 + ", ".join(f"{s.name}: {s.n_layers}, {s.n_air_layers}, {s.soil_respiration}" for s in self.sites)
             )
-        if isinstance(stress, str):
-            if stress not in STRESSES:
-                raise ValueError(f"unknown stress '{stress}'; built in: {', '.join(STRESSES)}, or pass a function.")
-            stress = STRESSES[stress]
-        self.stress = stress
-        self.scheme = Scheme(self.sites[0].n_layers, self.sites[0].soil_respiration, smooth_colimitation)
+        self.stress: AbstractStress = as_stress(stress)
+        self.scheme = Scheme(
+            n_layers=self.sites[0].n_layers,
+            soil_respiration=self.sites[0].soil_respiration,
+            smooth_colimitation=smooth_colimitation,
+        )
         arrays = [_site_arrays(s) for s in self.sites]
         self.site_arrays: SiteArrays = (
             arrays[0] if len(arrays) == 1 else jax.tree.map(lambda *leaves: np.stack(leaves), *arrays)
         )
-        self._stress_program = jax.jit(self._own_stress)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_stress_program"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._stress_program = jax.jit(self._own_stress)
 
     @property
     def site(self) -> Site:
@@ -113,36 +107,31 @@ class Canopy:
         return self.solve(forcing, stress).fluxes
 
     def solve(self, forcing: Forcing, stress: Any = None) -> Solution:
-        """Fluxes, profiles and solver diagnostics as NumPy arrays, computed in chunks of `CHUNK` half-hours.
+        """Fluxes, profiles and solver diagnostics as NumPy arrays, computed a chunk of the record at a time.
 
         Canopies that differ in site constants, parameter values and stress only share one compiled program.
 
         Args:
             forcing: any number of half-hours.
-            stress: factor in (0, 1] on the Ball-Berry humidity term, `[time]` or `[time, layer]`; overrides the canopy's.
+            stress: factor in (0, 1] on the humidity term of stomatal conductance, `[time]` or `[time, layer]`, or a scheme;
+                overrides the canopy's.
 
         Warns:
             NotConvergedWarning: how many half-hours did not converge, and which first.
         """
-        forcing, stress = jax.tree.map(np.asarray, (forcing, stress))
-        n_rows, dtype = forcing.air_temperature.shape[0], forcing.air_temperature.dtype
-        parameters, site = jax.tree.map(lambda x: np.asarray(x, dtype), (self.parameters, self.site_arrays))
-        if stress is not None:
-            stress = _checked_stress(stress.astype(dtype), n_rows, self.scheme)
+        static, inputs, site_index = self._inputs(self.parameters, forcing, stress, None)
+        n_rows, chunk = number_of_rows(inputs), record_chunk()
         pieces = []
-        for first in range(0, n_rows, CHUNK):
-            rows = np.arange(first, min(first + CHUNK, n_rows))
-            padded = rows if n_rows <= CHUNK else np.resize(rows, CHUNK)
-
-            def take(x, padded=padded):
-                return x[padded] if np.ndim(x) and x.shape[0] == n_rows else x
-
-            p, f, factor = jax.tree.map(take, (parameters, forcing, stress))
-            factor = np.asarray(self._stress_program(p, f)) if factor is None else factor
-            chunk = _solved(self.scheme, self.options, len(self.sites) > 1, site, p, f, factor)
-            pieces.append(jax.tree.map(lambda x, kept=len(rows): np.asarray(x[:kept]), chunk))
-        solution = jax.tree.map(lambda *x: np.concatenate(x), *pieces) if len(pieces) > 1 else pieces[0]
-        report(solution.diagnostics, self.options)
+        for first in range(0, n_rows, chunk):
+            rows = np.arange(first, min(first + chunk, n_rows))
+            # All chunks of a long record have one size, so that one program serves them.
+            part = inputs, site_index
+            if n_rows > chunk:
+                part = _take_rows(static.axes, *part, np.resize(rows, chunk))
+            piece = jax.device_get(_compiled_solution(static, *part))
+            pieces.append(jax.tree.map(lambda y, kept=len(rows): y[:kept], piece))
+        solution = jax.tree.map(lambda *y: np.concatenate(y), *pieces) if len(pieces) > 1 else pieces[0]
+        warn_not_converged(solution.diagnostics, self.options)
         return solution
 
     def compute(
@@ -159,7 +148,8 @@ class Canopy:
         Args:
             parameters: `Parameters`, or a mapping of those that differ from the canopy's own.
             forcing: `Forcing`, or a mapping of its columns `[time]`.
-            stress: as in `solve`.
+            stress: as in `solve`. A scheme may have arrays, such as the weights of a network; the solution has exact
+                derivatives to them, also where the scheme is evaluated in the loop.
             site_arrays: site constants to use instead of the canopy's own (`Canopy.site_arrays`). As an argument of your
                 program they are no constants in it, so that another site does not compile again.
             start: `Solution.state` of similar conditions, for example of the last epoch: fewer passes to the same tolerance, same
@@ -169,24 +159,64 @@ class Canopy:
             parameters = self.parameters.replace(parameters)
         if not isinstance(forcing, Forcing):
             forcing = Forcing(**forcing)
+        start = None if start is None else jnp.asarray(start, forcing.air_temperature.dtype)
+        return _solution(*self._inputs(parameters, forcing, stress, site_arrays), start)
+
+    def _inputs(
+        self, parameters: Parameters, forcing: Forcing, stress: Any, site: SiteArrays | None
+    ) -> tuple[Static, Inputs, Any]:
+        """What is compiled in; everything that is a number, in the precision of the forcing; with several sites, the site of
+        each row (else None). The arrays of several sites are not yet spread over the rows."""
         dtype = forcing.air_temperature.dtype
-        parameters = jax.tree.map(lambda x: jnp.asarray(x, dtype), parameters)
-        if stress is None:
-            stress = self._own_stress(parameters, forcing)
+        in_precision = partial(jax.tree.map, lambda x: jnp.asarray(x, dtype))
+        parameters, site = in_precision((parameters, self.site_arrays if site is None else site))
+        stress = self.stress if stress is None else stress
+        closure = None
+        if isinstance(stress, AbstractStress) and stress.in_loop:
+            closure, stress = LoopClosure.of(stress, dtype), jnp.ones_like(forcing.air_temperature)
+        elif isinstance(stress, AbstractStress):
+            stress = _stress_before_the_loop(stress, parameters, forcing)
         stress = _checked_stress(jnp.asarray(stress, dtype), forcing.air_temperature.shape[0], self.scheme)
-        site = self.site_arrays if site_arrays is None else site_arrays
-        start = None if start is None else jnp.asarray(start, dtype)
-        return _solution(self.scheme, self.options, len(self.sites) > 1, site, parameters, forcing, stress, start)
-
-    def _own_stress(self, parameters: Parameters, forcing: Forcing):
-        """Factor of the canopy's stress function, `[time]` or `[time, layer]`."""
-        if self.stress is None:
-            return jnp.ones_like(forcing.air_temperature)
-        axes = jax.tree.map(lambda x: 0 if jnp.ndim(x) else None, parameters)
-        return jnp.asarray(jax.vmap(self.stress, in_axes=(0, axes))(forcing, parameters), forcing.air_temperature.dtype)
+        columns = in_precision(eqx.tree_at(lambda f: f.site, forcing, None))
+        inputs = Inputs(forcing=columns, stress=stress, parameters=parameters, site=site, closure=closure)
+        several_sites = len(self.sites) > 1
+        axes = Axes.of(parameters, site, closure, site_by_row=several_sites)
+        static = Static(scheme=self.scheme, axes=axes, options=self.options)
+        return static, inputs, forcing.site if several_sites else None
 
 
-def _checked_stress(stress, n_rows: int, scheme: Scheme):
+def as_stress(stress: str | AbstractStress | Callable | None) -> AbstractStress:
+    """The scheme that a name, a function or None (no stress) means.
+
+    Raises:
+        ValueError: no scheme has this name.
+    """
+    if stress is None:
+        return NoStress()
+    if isinstance(stress, AbstractStress):
+        return stress
+    if callable(stress):
+        return StressFunction(stress)
+    if stress not in STRESSES:
+        raise ValueError(f"{unknown('stress', stress, STRESSES)} Or pass a scheme or a function.")
+    return STRESSES[stress]()
+
+
+@eqx.filter_jit
+def _stress_before_the_loop(scheme: AbstractStress, parameters: Parameters, forcing: Forcing) -> Any:
+    """Factor of a scheme that does not need the state of the leaves, `[time]` or `[time, layer]`."""
+    axes = jax.tree.map(lambda x: 0 if x.ndim else None, parameters)
+    factor = jax.vmap(lambda forcing, p: scheme(forcing, None, p), in_axes=(0, axes))(forcing, parameters)
+    return jnp.asarray(factor, forcing.air_temperature.dtype)
+
+
+@partial(jax.jit, static_argnums=0)
+def _take_rows(axes: Axes, inputs: Inputs, site_index: Any, rows: Any) -> tuple[Inputs, Any]:
+    shared_sites = axes._replace(site=tuple(False for _ in axes.site))
+    return on_rows(shared_sites, lambda leaf: leaf[rows], inputs), None if site_index is None else site_index[rows]
+
+
+def _checked_stress(stress: Any, n_rows: int, scheme: Scheme) -> Any:
     if stress.ndim not in (1, 2) or stress.shape[0] != n_rows:
         raise ValueError(
             f"stress must have shape [time] = [{n_rows}] or [time, layer] = [{n_rows}, {scheme.n_layers}]; "
@@ -195,55 +225,21 @@ def _checked_stress(stress, n_rows: int, scheme: Scheme):
     return stress
 
 
-def _solution(
-    scheme: Scheme,
-    options: SolverOptions,
-    several_sites: bool,
-    site: SiteArrays,
-    parameters: Parameters,
-    forcing: Forcing,
-    stress: Any,
-    start: Any = None,
-) -> Solution:
+def _solution(static: Static, inputs: Inputs, site_index: Any = None, start: Any = None) -> Solution:
     """The solution as a function of everything that is a number."""
-    dtype = forcing.air_temperature.dtype
-    site = jax.tree.map(lambda x: jnp.asarray(x, dtype), site)
-    if several_sites:
-        site = jax.tree.map(lambda x: x[forcing.site], site)
-    axes = Axes(
-        jax.tree.map(lambda x: 0 if x.ndim else None, parameters),
-        jax.tree.map(lambda _: 0 if several_sites else None, site),
-    )
-    static = (scheme, _Static(axes), options)
-    columns = jax.tree.map(lambda y: y if jnp.issubdtype(y.dtype, jnp.floating) else y.astype(dtype), forcing)
-    columns = eqx.tree_at(lambda f: f.site, columns, None)
-    fluxes, profiles, point = solve_canopy(static, (columns, stress), parameters, site, start)
+    if site_index is not None:
+        inputs = inputs._replace(site=jax.tree.map(lambda x: x[site_index], inputs.site))
+    fluxes, profiles, solver = solve_canopy(static, inputs, start)
     physical = jnp.all(jnp.isfinite(profiles.air_temperature), axis=1) & jnp.all(profiles.vapour_pressure > 0, axis=1)
-    diagnostics = Diagnostics(point.passes, point.residual, point.converged & physical)
-    return Solution(fluxes, profiles, *jax.lax.stop_gradient((diagnostics, point.value)))
+    diagnostics = Diagnostics(passes=solver.passes, residual=solver.residual, converged=solver.converged & physical)
+    diagnostics, state = jax.lax.stop_gradient((diagnostics, solver.value))
+    return Solution(fluxes=fluxes, profiles=profiles, diagnostics=diagnostics, state=state)
 
 
-_solved = jax.jit(_solution, static_argnums=(0, 1, 2))
+_compiled_solution = jax.jit(_solution, static_argnums=0)
 
 
-class _Static:
-    """Hashable wrapper of the vmap axes."""
-
-    def __init__(self, axes: Axes):
-        self.parameters, self.site = axes
-        self._key = (str(jax.tree.leaves(axes, is_leaf=lambda x: x is None)), jax.tree.structure(axes))
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Static) and self._key == other._key
-
-    def __repr__(self) -> str:
-        return f"_Static{self._key}"
-
-
-def report(diagnostics: Diagnostics, options: SolverOptions) -> None:
+def warn_not_converged(diagnostics: Diagnostics, options: SolverOptions) -> None:
     """Warn if some half-hours did not converge."""
     converged = np.asarray(diagnostics.converged)
     failed = np.flatnonzero(~converged)

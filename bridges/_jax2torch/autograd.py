@@ -18,18 +18,23 @@ from weakref import ref
 import jax
 import numpy as np
 import torch
-from torch.autograd import forward_ad
 
 from .._runtime.config import JaxConfig, current_config, with_config
 from .._runtime.convert import results_to_torch, to_jax
 from .._runtime.device import only_cpu, run_on
+from .._runtime.upstream import (
+    apply_without_search,
+    forward_mode_is_active,
+    opaque,
+    transforms_are_active,
+    unwrap_if_dead,
+)
 from ..errors import explained
 from .kernel import Kernel, Mask, OutputSpec, Tagged
-from .opaque import opaque
 from .residuals import Residuals
 
 
-class Call:
+class KernelCall:
     """One call of a kernel: its arguments that are no tensors, and afterwards what its outputs are."""
 
     __slots__ = ("kernel", "extras", "spec")
@@ -39,15 +44,15 @@ class Call:
         self.spec: OutputSpec = None  # type: ignore[assignment]
 
 
-def run(call: Call, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+def run(call: KernelCall, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
     """Outputs of a kernel, connected to autograd where a tensor needs it; sets `call.spec`."""
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if transforms_are_active() or forward_mode_is_active():
         return JaxTransform.apply(call, *tensors)
     if torch.is_grad_enabled():
         for tensor, differentiable in zip(tensors, call.kernel.differentiable, strict=True):
             if differentiable and tensor.requires_grad:
-                return _connect(call, *map(_unwrap_if_dead, tensors))
-    return _evaluate(call, tensors)
+                return _connect(call, *map(unwrap_if_dead, tensors))
+    return _run_primal(call, tensors)
 
 
 def execute(name: str, compiled: Callable, arrays: list, tensors: Sequence[torch.Tensor]) -> Any:
@@ -103,7 +108,7 @@ def run_backward(
     return results_to_torch(result)
 
 
-def _evaluate(call: Call, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+def _run_primal(call: KernelCall, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     result = run_kernel(call.kernel, call.kernel.primal, tensors, call.extras)
     call.spec = result.tag
     return results_to_torch(result.leaves)
@@ -113,11 +118,12 @@ class JaxFunction(torch.autograd.Function):
     """Plain autograd, with residuals."""
 
     @staticmethod
-    def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(ctx: Any, call: KernelCall, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         plan = call.kernel.plan(ctx.needs_input_grad[1:])
         extras = _owned(call.extras)
         result = run_kernel(call.kernel, plan.forward, tensors, extras)
-        spec, residuals = result.tag
+        spec, kept_by_kernel = result.tag
+        residuals = kept_by_kernel()
         leaves = results_to_torch(result.leaves)
         n = len(spec.differentiable)
         call.spec = spec
@@ -134,8 +140,8 @@ class JaxFunction(torch.autograd.Function):
         saved = ctx.saved_tensors
         call, extras, wanted, residuals, arrays, config = ctx.state
         n = len(wanted)
-        if torch.is_grad_enabled() or forward_ad._current_level >= 0:
-            return None, *_pull_back(call, extras, config, saved[:n], wanted, gradients)
+        if torch.is_grad_enabled() or forward_mode_is_active():
+            return None, *_differentiable_gradients(call, extras, config, saved[:n], wanted, gradients)
         cotangents = _select(gradients, call.spec.differentiable)
         present = tuple([g is not None for g in cotangents])
         if True not in present:
@@ -146,9 +152,8 @@ class JaxFunction(torch.autograd.Function):
         return None, *_for_tensors(result, saved, wanted)
 
 
-_unwrap_if_dead = torch._C._functorch.unwrap_if_dead
-_connect = super(torch.autograd.Function, JaxFunction).apply
-"""`JaxFunction.apply` without its search for `torch.func` transformations, which `run` has done."""
+_connect = apply_without_search(JaxFunction)
+"""`JaxFunction.apply`; `run` has looked for `torch.func` transformations already."""
 
 
 def _owned(extras: Sequence) -> Sequence:
@@ -174,7 +179,7 @@ class _State(NamedTuple):
     """What a graph node keeps besides its saved tensors. `kept` refers weakly to the arrays behind the saved
     residuals."""
 
-    call: Call
+    call: KernelCall
     extras: Sequence
     wanted: Mask
     residuals: Residuals
@@ -193,8 +198,8 @@ class JaxTransform(torch.autograd.Function):
     """`torch.func` transformations and forward mode: every derivative is a kernel of the inputs."""
 
     @staticmethod
-    def forward(call: Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(_evaluate(call, tensors))
+    def forward(call: KernelCall, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(_run_primal(call, tensors))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[torch.Tensor, ...]) -> None:
@@ -210,7 +215,7 @@ class JaxTransform(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         kernel = ctx.call.kernel
         needed = tuple([n and d for n, d in zip(ctx.needs_input_grad[1:], kernel.differentiable, strict=True)])
-        return None, *_pull_back(ctx.call, ctx.extras, ctx.config, ctx.saved_tensors, needed, gradients)
+        return None, *_differentiable_gradients(ctx.call, ctx.extras, ctx.config, ctx.saved_tensors, needed, gradients)
 
     @staticmethod
     @opaque
@@ -220,21 +225,21 @@ class JaxTransform(torch.autograd.Function):
         if not any(moving):
             return (None,) * len(spec.differentiable)
         given = [t for t, m in zip(tangents, moving, strict=True) if m]
-        result = iter(run(Call(kernel.jvp(moving), ctx.call.extras), (*ctx.saved_tensors, *given)))
+        result = iter(run(KernelCall(kernel.jvp(moving), ctx.call.extras), (*ctx.saved_tensors, *given)))
         return tuple([next(result) if d else None for d in spec.differentiable])
 
     @staticmethod
     @opaque
-    def vmap(info: Any, in_dims: tuple, call: Call, *tensors: torch.Tensor) -> tuple:
+    def vmap(info: Any, in_dims: tuple, call: KernelCall, *tensors: torch.Tensor) -> tuple:
         del info
-        inner = Call(call.kernel.vmap(tuple(in_dims[1:])), call.extras)
+        inner = KernelCall(call.kernel.vmap(tuple(in_dims[1:])), call.extras)
         outputs = run(inner, tensors)
         call.spec = inner.spec
         return tuple(outputs), (0,) * len(outputs)
 
 
-def _pull_back(
-    call: Call,
+def _differentiable_gradients(
+    call: KernelCall,
     extras: Sequence,
     config: JaxConfig,
     tensors: Sequence[torch.Tensor],
@@ -246,7 +251,7 @@ def _pull_back(
     present = tuple([g is not None for g in cotangents])
     if True not in present or True not in needed:
         return [None] * len(tensors)
-    of_gradients = Call(call.kernel.vjp(needed, present), extras)
+    of_gradients = KernelCall(call.kernel.vjp(needed, present), extras)
     with with_config(config):
         result = run(of_gradients, (*tensors, *_select(cotangents, present)))
     return _for_tensors(result, tensors, needed)

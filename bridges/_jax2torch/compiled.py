@@ -18,14 +18,12 @@ from torch import Tensor
 
 from .._runtime.config import current_config, with_config
 from .._runtime.convert import require_width, results_to_torch
+from .._runtime.upstream import constant_for_dynamo, recorded_by_dynamo
 from ..errors import BridgeError
 from .autograd import run_backward, run_kernel
 from .kernel import Kernel, OutputSpec
 from .pytree import SCALARS
 from .symbolic import Shape, output_shapes
-
-traced: Callable[[str, tuple, dict], Any]
-"""What Dynamo records; made by `prepare`, since making it imports the compiler (seconds)."""
 
 _operations: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 _entries: weakref.WeakValueDictionary[int, _Entry] = weakref.WeakValueDictionary()
@@ -40,20 +38,21 @@ def register(operation: Any) -> str:
     return handle
 
 
+def _call_operation(handle: str, args: tuple, kwargs: dict) -> Any:
+    return _find(_operations, handle)(args, kwargs)
+
+
+traced: Callable[[str, tuple, dict], Any] = _call_operation
+"""What Dynamo records. `prepare` makes it of the plain function, since that imports the compiler (seconds)."""
+
+
+@constant_for_dynamo
 def prepare() -> bool:
     """Make `traced`. Dynamo runs this function instead of tracing it."""
-    if "traced" not in globals():
-        import torch._dynamo
-
-        def call_operation(handle: str, args: tuple, kwargs: dict) -> Any:
-            return _find(_operations, handle)(args, kwargs)
-
-        globals()["traced"] = torch._dynamo.nonstrict_trace(call_operation)
+    global traced
+    if traced is _call_operation:
+        traced = recorded_by_dynamo(_call_operation)
     return True
-
-
-# What torch.compiler.assume_constant_result does, without importing the compiler.
-prepare._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 class _Entry:
@@ -74,7 +73,7 @@ class _Entry:
             self.n_leaves = len(result.leaves)
         if not any(self.wanted):
             return result.leaves, result.tag, None
-        return result.leaves, result.tag.outputs, result.tag.residuals
+        return result.leaves, result.tag.outputs, result.tag.residuals()
 
     def check(self, leaves: Sequence, tensors: Sequence[Tensor]) -> None:
         """Refuse results that the compiled program has no place for.
@@ -125,7 +124,7 @@ def _signature(tensors: Sequence[Tensor]) -> tuple:
 
 
 @torch.library.custom_op("bridges::primal", mutates_args=())
-def _primal(handle: int, tensors: list[Tensor]) -> list[Tensor]:
+def _primal_operator(handle: int, tensors: list[Tensor]) -> list[Tensor]:
     entry = _entry(handle)
     with with_config(entry.config):
         result = run_kernel(entry.kernel, entry.forward, tensors, entry.extras)
@@ -134,17 +133,17 @@ def _primal(handle: int, tensors: list[Tensor]) -> list[Tensor]:
 
 
 @torch.library.custom_op("bridges::forward", mutates_args=())
-def _forward(handle: int, tensors: list[Tensor]) -> list[Tensor]:
+def _forward_operator(handle: int, tensors: list[Tensor]) -> list[Tensor]:
     entry = _entry(handle)
     with with_config(entry.config):
         result = run_kernel(entry.kernel, entry.forward, tensors, entry.extras)
         entry.check(result.leaves, tensors)
-        entry.residuals[_signature(tensors)] = result.tag.residuals
+        entry.residuals[_signature(tensors)] = result.tag.residuals()
         return results_to_torch(result.leaves)
 
 
 @torch.library.custom_op("bridges::backward", mutates_args=())
-def _backward(
+def _backward_operator(
     handle: int, present: list[bool], tensors: list[Tensor], kept: list[Tensor], cotangents: list[Tensor]
 ) -> list[Tensor]:
     entry = _entry(handle)
@@ -160,11 +159,11 @@ def _fake_outputs(handle: int, tensors: list[Tensor]) -> list[Tensor]:
     return [torch.empty(s.sizes, dtype=s.dtype, device=device) for s in shapes]
 
 
-_primal.register_fake(_fake_outputs)
-_forward.register_fake(_fake_outputs)
+_primal_operator.register_fake(_fake_outputs)
+_forward_operator.register_fake(_fake_outputs)
 
 
-@_backward.register_fake
+@_backward_operator.register_fake
 def _(
     handle: int, present: list[bool], tensors: list[Tensor], kept: list[Tensor], cotangents: list[Tensor]
 ) -> list[Tensor]:
@@ -181,7 +180,7 @@ def _save(ctx: Any, inputs: tuple, output: list[Tensor]) -> None:
     ctx.handle, ctx.n_tensors, ctx.differentiable = handle, len(tensors), spec.differentiable
 
 
-def _pull_back(ctx: Any, gradients: list[Tensor | None]) -> tuple:
+def _gradients_of_operator(ctx: Any, gradients: list[Tensor | None]) -> tuple:
     saved = ctx.saved_tensors
     cotangents = [g for g, d in zip(gradients, ctx.differentiable, strict=False) if d]
     present = [g is not None for g in cotangents]
@@ -191,4 +190,4 @@ def _pull_back(ctx: Any, gradients: list[Tensor | None]) -> tuple:
     return None, [next(supply) if w else None for w in _entry(ctx.handle).wanted]
 
 
-_forward.register_autograd(_pull_back, setup_context=_save)
+_forward_operator.register_autograd(_gradients_of_operator, setup_context=_save)

@@ -3,6 +3,7 @@ kind."""
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -42,10 +43,14 @@ class Plan(NamedTuple):
 
 
 class ForwardTag(NamedTuple):
-    """Tag of a forward pass: its leaves are the outputs, then the residuals that must be kept."""
+    """Tag of a forward pass: its leaves are the outputs, then the residuals that must be kept.
+
+    The tag is part of the structure of a result, which JAX keeps in its caches. It refers to the residuals weakly, since these
+    lead to the compiled programs, which would then stay for the life of the process; the kernel owns them.
+    """
 
     outputs: OutputSpec
-    residuals: Residuals
+    residuals: weakref.ref[Residuals]
 
 
 class Kernel:
@@ -75,6 +80,7 @@ class Kernel:
         self.primal = self.jit(self._primal, "primal")
         self._derived: dict[tuple, Any] = {}
         self._plans: dict[Mask, Plan] = {}
+        self._residuals: list[Residuals] = []
 
     def plan(self, needs_grad: Mask) -> Plan:
         """What to run for tensors of which these need gradients."""
@@ -84,14 +90,14 @@ class Kernel:
             found = self._plans.setdefault(needs_grad, Plan(wanted, self.forward(wanted)))
         return found
 
-    def jit(self, function: Callable, kind: str) -> Callable:
+    def jit(self, function: Callable, executable: str) -> Callable:
         """Compile a function of flat arrays, counting its traces."""
 
         def counted(*arrays: Any) -> Any:
-            self.traces[kind] += 1
+            self.traces[executable] += 1
             return function(*arrays)
 
-        counted.__name__ = counted.__qualname__ = f"{self.name}{self.kind}_{kind}"
+        counted.__name__ = counted.__qualname__ = f"{self.name}{self.kind}_{executable}"
         return jax.jit(counted)
 
     def forward(self, wanted: Mask, packed: bool = True) -> Callable:
@@ -149,9 +155,10 @@ class Kernel:
         tensors, extras = self._split(arrays)
         floats, pullback, others, spec = self._linearize(wanted, tensors, extras)
         residuals, kept = Residuals.of(self.name, pullback, tensors, extras, floats, self.jit, packed)
+        self._residuals.append(residuals)
         supply = {True: iter(floats), False: iter(others)}
         outputs = [next(supply[d]) for d in spec.differentiable]
-        return Tagged((*outputs, *kept), ForwardTag(spec, residuals))
+        return Tagged((*outputs, *kept), ForwardTag(spec, weakref.ref(residuals)))
 
     def _vjp(self, wanted: Mask, present: Mask) -> Kernel:
         n = len(self.differentiable)

@@ -15,18 +15,17 @@ import torch
 
 from .._runtime.convert import check_array, is_plain, is_symbolic
 from .._runtime.process import check_process
+from .._runtime.upstream import any_autocast, opaque
 from ..errors import ConversionError
-from .autograd import Call, run
+from .autograd import KernelCall, run
 from .kernel import Kernel, OutputSpec, Tagged
-from .opaque import opaque
-from .pytree import Spec, Static, as_static, flatten, is_array, leaf_path, unflatten, unwrap_static
+from .pytree import Spec, Static, as_static, flatten, is_value, leaf_path, unflatten, unwrap_static
 from .rows import Rows
 
 _TENSOR = "tensor"
 _EXTRA = "extra"
 _HALF = {torch.bfloat16, torch.float16}
 _flatten = jax.tree_util.default_registry.flatten
-_any_autocast = torch._C._is_any_autocast_enabled
 
 
 class Layout(NamedTuple):
@@ -91,13 +90,32 @@ class Operation:
             from .compiled import call_symbolic
 
             return self.result(*call_symbolic(kernel, tensors, extras))
-        call = Call(kernel, extras)
+        call = KernelCall(kernel, extras)
         if self._rows is None:
             outputs = run(call, tensors)
         else:
-            tensors, n_rows = self._rows.pad(tensors, layout.carries_rows)
-            outputs = self._rows.cut(run(call, tensors), n_rows, self._rows.size(n_rows))
+            outputs = self._run_padded(self._rows, call, tensors, self._with_rows(layout, tensors), args, kwargs)
         return self.result(call.spec, outputs)
+
+    def _run_padded(
+        self, rows: Rows, call: KernelCall, tensors: list[torch.Tensor], where: list[int], args: tuple, kwargs: dict
+    ) -> list[torch.Tensor]:
+        """Outputs of a kernel whose tensors number `where` have rows."""
+        carriers = [tensors[i] for i in where]
+        n_rows = rows.number(carriers, lambda k: self._tensor_path(args, kwargs, where[k]))
+        padded = dict(zip(where, rows.pad(carriers, n_rows), strict=True))
+        return rows.cut(run(call, [padded.get(i, t) for i, t in enumerate(tensors)]), n_rows)
+
+    def _with_rows(self, layout: Layout, tensors: list[torch.Tensor]) -> list[int]:
+        if layout.carries_rows is None:
+            return [i for i, t in enumerate(tensors) if t.dim()]
+        return [i for i, c in enumerate(layout.carries_rows) if c]
+
+    def _tensor_path(self, args: tuple, kwargs: dict, number: int) -> str:
+        """Where the tensor of a number stands in a call, for errors."""
+        leaves, _ = flatten((args, kwargs))
+        tensors = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+        return leaf_path(args, kwargs, tensors[number])
 
     def arguments(self, args: tuple, kwargs: dict) -> tuple[Arguments, Layout]:
         """Take a call apart."""
@@ -112,7 +130,7 @@ class Operation:
             extras = [leaf for leaf, t in zip(leaves, layout.is_tensor, strict=True) if not t]
             for extra in extras:
                 check_array(extra)
-        if _any_autocast():
+        if any_autocast():
             tensors = _without_half_precision(tensors)
         return Arguments(layout.kernel, tensors, extras), layout
 
@@ -140,7 +158,7 @@ class Operation:
         for i, leaf in enumerate(leaves):
             if isinstance(leaf, torch.Tensor):
                 kinds.append(_TENSOR)
-            elif is_array(leaf):
+            elif is_value(leaf):
                 kinds.append(_EXTRA)
             elif isinstance(leaf, str):
                 kinds.append((str, leaf))
@@ -190,7 +208,7 @@ class Operation:
         for leaf in leaves:
             if isinstance(leaf, str):
                 continue
-            if not is_array(leaf):
+            if not is_value(leaf):
                 raise ConversionError(
                     f"{self.name}: expected a result of arrays, numbers and texts in containers, got a "
                     f"{type(leaf).__name__} ({leaf!r}). Return it by another function, or in a dataclass's static "

@@ -111,7 +111,7 @@ def unflatten(spec: Spec, leaves: list) -> Any:
     return _unwrap(tree) if spec.wrapped else tree
 
 
-def is_array(leaf: Any) -> bool:
+def is_value(leaf: Any) -> bool:
     """Whether a leaf is a number or an array for JAX (tensors are handled before)."""
     return isinstance(leaf, (*SCALARS, np.ndarray, np.generic, jax.Array))
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.interpreters.ad import Zero
 
+from .._runtime.upstream import Zero
 from .packing import Packing
 
 
@@ -65,7 +65,7 @@ class Residuals:
             pullback: result of `jax.vjp`.
             tensors, extras: inputs of the trace.
             outputs: differentiable outputs of the trace.
-            jit: compiles the backward pass.
+            jit: `(function, name of the executable) -> compiled`, for the backward pass.
             packed: lay small residuals together.
 
         Returns:

@@ -2,59 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import torch
 
 from ..errors import ConversionError
 
+FINE = 256
+"""Rows; sizes are powers of two up to this one and its multiples above."""
+
 
 class Rows:
-    """Padding of the rows (first axis) of the tensors of a function whose rows do not interact."""
+    """Padding of the rows (first axis) of the tensors of a function whose rows do not interact.
 
-    def __init__(self, name: str):
+    Args:
+        name: of the function, for errors.
+        smallest: smaller batches are padded to this number of rows.
+    """
+
+    def __init__(self, name: str, smallest: int = 1):
         self.name = name
+        self.smallest = smallest
 
-    @staticmethod
-    def size(n_rows: int) -> int:
-        """Number of rows that `n_rows` are padded to: a power of two up to 256, then a multiple of 256."""
-        return 1 << max(n_rows - 1, 0).bit_length() if n_rows <= 256 else -(-n_rows // 256) * 256
+    def size(self, n_rows: int) -> int:
+        """Number of rows that `n_rows` are padded to."""
+        n_rows = max(n_rows, self.smallest)
+        return 1 << max(n_rows - 1, 0).bit_length() if n_rows <= FINE else -(-n_rows // FINE) * FINE
 
-    def pad(self, tensors: Sequence[torch.Tensor], carries: Sequence[bool] | None) -> tuple[list[torch.Tensor], int]:
-        """Repeat the last row until the number of rows is one of the sizes.
+    def number(self, tensors: Sequence[torch.Tensor], describe: Callable[[int], str]) -> int:
+        """The common number of rows.
 
         Args:
-            tensors: all tensors of a call.
-            carries: which of them have rows; None: all that have an axis.
-
-        Returns:
-            The padded tensors and the number of true rows.
+            tensors: all tensors with rows.
+            describe: what a tensor is, by its number in `tensors`.
 
         Raises:
-            ConversionError: tensors with different numbers of rows, or none with rows.
+            ConversionError: tensors with different numbers of rows, or none with rows; the message names those that differ from
+                most.
         """
-        carries = [t.dim() > 0 for t in tensors] if carries is None else carries
-        numbers = {t.shape[0] if t.dim() else None for t, c in zip(tensors, carries, strict=True) if c}
-        if len(numbers) != 1 or not (n_rows := numbers.pop()):
+        numbers = [t.shape[0] if t.dim() else None for t in tensors]
+        usual = Counter(n for n in numbers if n is not None).most_common(1)
+        if not usual or not usual[0][0]:
             raise ConversionError(
                 f"{self.name} is vectorized and expects tensors with one common number of rows (first axis), at least "
-                f"1, got shapes {[tuple(t.shape) for t, c in zip(tensors, carries, strict=True) if c]}. Name the "
-                "arguments that carry rows: jax2torch(..., vectorized=('x', ...))."
+                f"1, got shapes {[tuple(t.shape) for t in tensors]}. Name the arguments that carry rows: "
+                "jax2torch(..., vectorized=('x', ...))."
             )
+        n_rows = usual[0][0]
+        if any(n != n_rows for n in numbers):
+            odd = [f"{describe(i)} has shape {tuple(tensors[i].shape)}" for i, n in enumerate(numbers) if n != n_rows]
+            raise ConversionError(
+                f"{self.name} expects tensors with one common number of rows (first axis), which is {n_rows} for "
+                f"{describe(numbers.index(n_rows))}, but {', '.join(odd)}. Cut or repeat it to {n_rows} rows, or leave "
+                "it out of `vectorized`."
+            )
+        return n_rows
+
+    def pad(self, tensors: Sequence[torch.Tensor], n_rows: int) -> list[torch.Tensor]:
+        """Tensors of `n_rows` rows with the last one repeated until their number is one of the sizes."""
         extra = self.size(n_rows) - n_rows
         if not extra:
-            return list(tensors), n_rows
-        return [
-            torch.cat((t, t[-1:].expand(extra, *t.shape[1:]))) if c else t
-            for t, c in zip(tensors, carries, strict=True)
-        ], n_rows
+            return list(tensors)
+        return [torch.cat((t, t[-1:].expand(extra, *t.shape[1:]))) for t in tensors]
 
-    def cut(self, outputs: Sequence[torch.Tensor], n_rows: int, size: int) -> list[torch.Tensor]:
+    def cut(self, outputs: Sequence[torch.Tensor], n_rows: int) -> list[torch.Tensor]:
         """The outputs without the padding.
 
         Raises:
             ConversionError: an output has no rows, so the padding may have entered it.
         """
+        size = self.size(n_rows)
         for output in outputs:
             if output.dim() == 0 or output.shape[0] != size:
                 raise ConversionError(

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import torch
+
+from .._runtime.dtypes import torch_dtype
 
 
 class Shape(NamedTuple):
@@ -37,11 +38,6 @@ def _hint(size: Any) -> int:
     if isinstance(size, torch.SymInt):
         return size.node.hint if size.node.hint is not None else int(size)
     return size
-
-
-def torch_dtype(dtype: Any) -> torch.dtype:
-    """torch's name of a JAX dtype."""
-    return getattr(torch, np.dtype(dtype).name)
 
 
 def output_shapes(trace: Callable[[Sequence], Sequence], inputs: Sequence[Shape]) -> list[Shape]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import torch
 
 from .._jax2torch.function import jax2torch
-from .._runtime.convert import to_jax, to_torch
+from .._runtime.convert import copy_to_torch, to_jax
 from ..errors import BridgeError
 from .pickle import to_bytes
 
@@ -24,8 +24,9 @@ class JaxModule(torch.nn.Module):
     """An equinox module inside PyTorch.
 
     Its floating-point arrays become parameters, other arrays buffers, under the names of their fields
-    (`layers.0.weight`). They are copies: an optimiser step in place does not reach the original. Everything else
-    (sizes, activation functions, NumPy arrays, Python numbers) is fixed. `state_dict`, `deepcopy`, `pickle`,
+    (`layers.0.weight`). They are copies: an optimiser step in place does not reach the original. As in any new module
+    they are on torch's default device (the CPU unless it was set) until `.to(device)`, wherever JAX had them. Everything
+    else (sizes, activation functions, NumPy arrays, Python numbers) is fixed. `state_dict`, `deepcopy`, `pickle`,
     `torch.save`, `.to(...)` and Lightning checkpoints work as for any module; compiled functions are not stored but
     made again.
 
@@ -57,7 +58,7 @@ class JaxModule(torch.nn.Module):
                 f"{type(module).__name__} keeps state in equinox.nn.State, which torch cannot store. Fix the state "
                 "first (a module with __call__ that closes over it), or use a stateless layer."
             )
-        arrays = eqx.filter(module, _is_array)
+        arrays = eqx.filter(module, eqx.is_array)
         entries = jax.tree_util.tree_leaves_with_path(arrays)
         names = _names([path for path, _ in entries])
         leaves = [_Leaf(name, _key_type(array)) for name, (_, array) in zip(names, entries, strict=True)]
@@ -65,7 +66,7 @@ class JaxModule(torch.nn.Module):
         for leaf, (_, array), train in zip(leaves, entries, wanted, strict=True):
             self._enter(leaf, array, train)
         supply = iter(leaves)
-        self._template = jax.tree.map(lambda x: next(supply) if _is_array(x) else x, module)
+        self._template = jax.tree.map(lambda x: next(supply) if eqx.is_array(x) else x, module)
         self._leaves = tuple(leaves)
         self._function = self._bridged()
 
@@ -94,7 +95,7 @@ class JaxModule(torch.nn.Module):
             if part not in owner._modules:
                 owner.add_module(part, _Branch())
             owner = owner._modules[part]  # type: ignore[assignment]
-        tensor = to_torch(array if leaf.key is None else jax.random.key_data(array)).clone()
+        tensor = copy_to_torch(array if leaf.key is None else jax.random.key_data(array))
         if train:
             owner.register_parameter(last, torch.nn.Parameter(tensor))
         else:
@@ -160,10 +161,6 @@ def _caller(template: Any, vmap: bool) -> Callable:
 
 def _key_type(array: jax.Array) -> str | None:
     return str(jax.random.key_impl(array)) if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else None
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array)
 
 
 def _is_state(leaf: Any) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.utils import _pytree as torch_tree
 
 from .._jax2torch.function import jax2torch
+from .._runtime.upstream import torch_tree
 from .._torch2jax.network import torch2jax
 
 

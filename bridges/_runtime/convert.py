@@ -11,12 +11,18 @@ import jax
 import ml_dtypes
 import numpy as np
 import torch
-from jaxlib import _jax as _jaxlib
-from torch._subclasses.fake_tensor import FakeTensor
-from torch._subclasses.functional_tensor import FunctionalTensor
 
 from ..errors import ConversionError
 from .device import only_cpu, require_backend
+from .upstream import (
+    FakeTensor,
+    FunctionalTensor,
+    capsule_of_array,
+    is_legacy_batched,
+    is_wrapped_by_transform,
+    is_wrapper_subclass,
+    tensor_from_capsule,
+)
 
 copies: Counter[str] = Counter()
 """Debug counter: imports that had to copy, by reason (`layout`, `alignment`, `conjugate`, `negative`)."""
@@ -58,8 +64,7 @@ def _capsule_by_numpy(array: jax.Array) -> Any:
 
 
 _config = jax.config
-_from_capsule = torch._C._from_dlpack
-_to_capsule = getattr(_jaxlib, "buffer_to_dlpack_managed_tensor", _capsule_by_numpy)
+_to_capsule = capsule_of_array or _capsule_by_numpy
 """What `jax.Array.__dlpack__` calls in the end (it waits, too): a fifth of the cost of a NumPy view in between. But the memory
 comes free at the next call of JAX only, so large arrays take the other way."""
 _SMALL = 1 << 14
@@ -192,12 +197,25 @@ def results_to_torch(arrays: Sequence[jax.Array]) -> list[torch.Tensor]:
     if only_cpu():
         try:
             return [
-                _from_capsule(_to_capsule(array) if array.size <= _SMALL else _capsule_by_numpy(array))
+                tensor_from_capsule(_to_capsule(array) if array.size <= _SMALL else _capsule_by_numpy(array))
                 for array in arrays
             ]
         except (BufferError, RuntimeError, TypeError, ValueError):
             jax.block_until_ready(arrays)  # raises if it was the computation that failed
     return [to_torch(array) for array in arrays]
+
+
+def copy_to_torch(array: jax.Array) -> torch.Tensor:
+    """A tensor with memory of its own on torch's default device, where torch makes parameters.
+
+    JAX makes arrays on its own default device, which is the first GPU where there is one; torch need not be able to use it.
+
+    Raises:
+        ConversionError: as `to_torch`.
+    """
+    if any(device.platform != "cpu" for device in array.devices()):
+        array = jax.device_put(array, jax.devices("cpu")[0])
+    return to_torch(array).to(torch.get_default_device(), copy=True)
 
 
 def check_array(value: Any) -> None:
@@ -236,7 +254,7 @@ def _require_memory(tensor: torch.Tensor) -> None:
         raise ConversionError(
             f"a {type(tensor).__name__} on device {tensor.device} has no values to hand to JAX. Call with real tensors."
         )
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or torch._C._functorch.is_legacy_batchedtensor(tensor):
+    if is_wrapped_by_transform(tensor) or is_legacy_batched(tensor):
         raise ConversionError(
             "got a tensor of a torch.func transformation where plain memory is needed. Transform the bridged function "
             "itself (torch.func.vmap, grad, jacrev); is_grads_batched and vectorize=True are not supported."
@@ -251,7 +269,7 @@ def _require_memory(tensor: torch.Tensor) -> None:
 
 
 def _is_subclass_with_own_memory(tensor: torch.Tensor) -> bool:
-    return not torch.utils._python_dispatch.is_traceable_wrapper_subclass(tensor) and tensor.data_ptr() != 0
+    return not is_wrapper_subclass(tensor) and tensor.data_ptr() != 0
 
 
 def _shares_permuted(tensor: torch.Tensor) -> bool:

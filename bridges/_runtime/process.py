@@ -16,14 +16,14 @@ import warnings
 from multiprocessing.context import BaseContext
 
 from ..errors import ForkError, TransformError
+from .upstream import backends_are_initialized
 
 _PREALLOCATE = "XLA_PYTHON_CLIENT_PREALLOCATE"
 
 
 def jax_is_running() -> bool:
     """Whether JAX has started a backend (its threads) in this process. Never starts one."""
-    bridge = sys.modules.get("jax._src.xla_bridge")
-    return bridge is not None and bridge.backends_are_initialized()
+    return backends_are_initialized()
 
 
 def leave_gpu_memory_to_torch() -> None:

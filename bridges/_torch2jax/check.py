@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from torch.utils import _pytree as torch_tree
 
-from .._runtime.convert import to_jax
+from .._runtime.dtypes import copy_to_jax
+from .._runtime.upstream import torch_tree
 from .export import NetworkError
 
 _RELATIVE = {2: 0.05, 4: 1e-3, 8: 1e-7}
@@ -82,8 +82,7 @@ def _is_value(leaf: Any) -> bool:
 def _array(leaf: Any) -> Any:
     if not isinstance(leaf, torch.Tensor):
         return leaf
-    leaf = leaf.detach().cpu()
-    return jnp.array(to_jax(leaf.int() if leaf.dtype is torch.int64 else leaf))
+    return copy_to_jax(leaf.detach().cpu())
 
 
 def _compare(what: str, ours: jax.Array, theirs: torch.Tensor, scale: float) -> None:

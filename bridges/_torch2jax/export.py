@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.export.graph_signature import InputKind, OutputKind
-from torch.utils import _pytree as torch_tree
 
+from .._runtime.upstream import HigherOrderOperator, torch_tree
 from ..errors import BridgeError
 from .operators import ASSERTIONS, SIZE_ARITHMETIC, TABLE, UnsupportedOperatorError, is_random
 
@@ -32,7 +32,7 @@ class Ref:
         self.index = index
 
 
-class Call(NamedTuple):
+class OperatorCall(NamedTuple):
     """One operator call. `origin` is where the user's module makes it, `dtypes` those of its results (None: a size)."""
 
     operator: str | Callable
@@ -54,7 +54,7 @@ class Program(NamedTuple):
 
     sources: tuple[tuple[str, Any], ...]
     """`("tensor", qualified name)`, `("constant", tensor)` or `("input", position)`."""
-    calls: tuple[Call, ...]
+    calls: tuple[OperatorCall, ...]
     result: Any
     """What the network returns (a tensor, dict, tuple ...), with a `Ref` in place of each tensor."""
     inputs: tuple[Input, ...]
@@ -151,11 +151,11 @@ def _keep_no_grad(exported: Any) -> None:
     graph = exported.graph_module.graph
     unsupported = []
     for node in list(graph.nodes):
-        if node.op != "call_function" or not isinstance(node.target, torch._ops.HigherOrderOperator):
+        if node.op != "call_function" or not isinstance(node.target, HigherOrderOperator):
             continue
         inner = _inner_graph(exported.graph_module, node)
         nested = inner is not None and any(
-            isinstance(n.target, torch._ops.HigherOrderOperator) for n in inner.graph.nodes if n.op == "call_function"
+            isinstance(n.target, HigherOrderOperator) for n in inner.graph.nodes if n.op == "call_function"
         )
         if node.target.name() != "wrap_with_set_grad_enabled" or nested:
             unsupported.append(f"{node.target.name()} ({_origin(node)})")
@@ -186,7 +186,7 @@ def _require_pure(exported: Any) -> None:
     ]
     if changed:
         raise NetworkError(
-            f"the network changes {', '.join(changed)} when it runs, which a pure function cannot do. Call "
+            f"the network changes {', '.join(changed)} when it runs, which a pure function cannot do. OperatorCall "
             "module.eval() first (batch normalisation), or return the new value instead of storing it."
         )
 
@@ -225,7 +225,7 @@ def _program(exported: Any, module: torch.nn.Module) -> Program:
                 unsupported.append(f"{name} ({_origin(node)})")
             numbers[node] = len(numbers)
             args, kwargs = _refer(node.args, numbers), _refer(dict(node.kwargs), numbers)
-            calls.append(Call(name, args, kwargs, _dtypes(node.meta.get("val")), _origin(node)))
+            calls.append(OperatorCall(name, args, kwargs, _dtypes(node.meta.get("val")), _origin(node)))
         else:
             unsupported.append(f"{node.op} {node.target} ({_origin(node)})")
     if unsupported:

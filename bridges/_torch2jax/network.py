@@ -7,14 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import torch
-from torch.utils import _pytree as torch_tree
 
-from .._runtime.convert import to_jax
+from .._runtime.dtypes import copy_to_jax, is_array, jax_dtype
+from .._runtime.upstream import torch_tree
 from .check import compare_with_torch
-from .export import Call, NetworkError, Program, Ref, export_network
-from .operators import TABLE, UnsupportedOperatorError, jax_dtype
+from .export import NetworkError, OperatorCall, Program, Ref, export_network
+from .operators import TABLE, UnsupportedOperatorError
 
 
 def torch2jax(
@@ -65,8 +64,8 @@ def torch2jax(
 
     program = export_network(module, tensors, rebuild, [_free(tensor, free_axes) for tensor in tensors])
     used = {what for kind, what in program.sources if kind == "tensor"}
-    buffers = {name: _array(tensor) for name, tensor in module.named_buffers() if name in used}
-    params = {name: _array(tensor) for name, tensor in module.named_parameters()}
+    buffers = {name: copy_to_jax(tensor) for name, tensor in module.named_buffers() if name in used}
+    params = {name: copy_to_jax(tensor) for name, tensor in module.named_parameters()}
     shapes = {name: (value.shape, value.dtype) for name, value in params.items()}
     template, order = _input_order(arguments, leaves)
     fn = JaxNetwork(program, buffers, shapes, template, order, fixed, type(module).__name__)
@@ -77,16 +76,8 @@ def torch2jax(
     return fn, params
 
 
-def _array(tensor: torch.Tensor) -> jax.Array:
-    """A copy, so that an optimiser step in place does not reach JAX."""
-    tensor = tensor.detach()
-    if tensor.dtype is torch.int64 and not jax.config.jax_enable_x64:
-        tensor = tensor.int()
-    return jnp.array(to_jax(tensor), dtype=jax_dtype(tensor.dtype), copy=True)
-
-
 def _as_arrays(arguments: Any) -> Any:
-    return jax.tree.map(lambda leaf: _array(leaf) if isinstance(leaf, torch.Tensor) else leaf, arguments)
+    return jax.tree.map(lambda leaf: copy_to_jax(leaf) if isinstance(leaf, torch.Tensor) else leaf, arguments)
 
 
 def _free(tensor: torch.Tensor, free_axes: int | Sequence[int] | None) -> tuple[int, ...]:
@@ -125,7 +116,7 @@ class JaxNetwork:
         self._program, self._shapes, self._structure, self._order = program, shapes, structure, order
         self._fixed, self.__name__ = fixed, name
         self.buffers = buffers
-        self._constants = {i: _array(v) for i, (kind, v) in enumerate(program.sources) if kind == "constant"}
+        self._constants = {i: copy_to_jax(v) for i, (kind, v) in enumerate(program.sources) if kind == "constant"}
         self.operators = tuple(sorted({call.operator for call in program.calls if isinstance(call.operator, str)}))
 
     def __repr__(self) -> str:
@@ -145,7 +136,7 @@ class JaxNetwork:
                 tensors[what] if kind == "tensor" else arrays[what] if kind == "input" else self._constants[i]
             )
         for call in self._program.calls:
-            values.append(_evaluate(call, values))
+            values.append(_run_operator(call, values))
         return torch_tree.tree_map(lambda leaf: _resolve(leaf, values), self._program.result)
 
     def _checked_parameters(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,7 +169,7 @@ class JaxNetwork:
         arrays: list[Any] = []
         for number, (leaf, constant) in enumerate(zip(leaves, self._fixed, strict=True)):
             position = len(arrays)
-            if constant is not None or not _is_array(leaf):
+            if constant is not None or not is_array(leaf):
                 self._require_fixed(number, leaf, constant)
             else:
                 arrays.append(self._checked_array(number, leaf, self._program.inputs[position], sizes))
@@ -220,10 +211,6 @@ class JaxNetwork:
         return jnp.asarray(leaf, dtype)
 
 
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, (jax.Array, np.ndarray, np.generic))
-
-
 def _resolve(value: Any, values: list) -> Any:
     if isinstance(value, Ref):
         return values[value.index]
@@ -234,7 +221,7 @@ def _resolve(value: Any, values: list) -> Any:
     return value
 
 
-def _evaluate(call: Call, values: list) -> Any:
+def _run_operator(call: OperatorCall, values: list) -> Any:
     function = TABLE[call.operator] if isinstance(call.operator, str) else call.operator
     args = _resolve(call.args, values)
     kwargs = {name: _resolve(value, values) for name, value in call.kwargs.items()}

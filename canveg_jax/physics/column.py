@@ -1,161 +1,63 @@
-"""One half-hour of the canopy, from forcing to fluxes: the whole flow of the model in one file.
+"""One time step of the canopy, from forcing to fluxes: the whole flow of the model in one file.
 
-`conditions` and `prepare` compute everything that the unknowns do not change, single numbers and profiles; `one_pass` maps a
-state to the next one and to fluxes. The solution is the state that `one_pass` maps to itself; `profiles` adds the air above.
-All are written for ONE half-hour and batched with `vmap`.
+    forcing -> conditions -> prepare -> [ leaf_drivers -> leaves -> soil -> fluxes -> air ] -> profiles
+                                          `one_pass`, repeated until it returns its own state
+
+`conditions` and `prepare` compute everything that the unknowns do not change, single numbers first and then profiles. `one_pass`
+maps a state to the next one and to fluxes; the solution is the state that it maps to itself. `profiles` adds the air above.
+All are written for ONE time step and batched with `vmap`. The model is that of [Baldocchi2021] and [Jiang2025] with its
+equations solved exactly (docs/decisions.md).
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ..fluxes import Fluxes
 from ..forcing import Forcing
 from ..parameters import Parameters
-from . import leaf_angle, longwave, shortwave, sky, soil_respiration, two_stream
+from . import leaf_angle, longwave, shortwave, sky, soil_respiration
 from .constants import PAR_PER_JOULE, ZERO_CELSIUS
-from .leaf_exchange import LeafDrivers, LeafExchange, leaf_exchange
+from .leaf_exchange import leaf_exchange
 from .scalar_profiles import ScalarDeviation, column_sources, scalar_profiles
 from .soil_properties import surface_vapour_resistance, thermal_conductivity
-from .soil_surface import SoilInputs, soil_surface_balance
+from .soil_surface import SoilInputs, SoilSurface, soil_surface_balance
 from .stability import dispersion_factor, stability_parameter
+from .state import (
+    Conditions,
+    Layers,
+    LeafDrivers,
+    LeafExchange,
+    Leaves,
+    Prepared,
+    Profiles,
+    Scalar,
+    Scheme,
+    SiteArrays,
+    State,
+)
 from .sun import sine_of_solar_elevation
 from .thermodynamics import air_density, molar_air_density
 from .wind import DISPLACEMENT_RATIO, wind_profile
 
 LOWEST_CO2 = 50.0
-"""umol mol-1; guard of wild iterates, never reached by a solution."""
-
+"""umol mol-1; iterates far from the solution may go below it, a solution never does."""
 
 LeafResponse = Callable[[LeafDrivers], LeafExchange]
+"""What the leaves do under given drivers; the adjoint puts the tangent of the leaves in this place."""
 
 
-class Scheme(NamedTuple):
-    """Static choices: compiled into the model."""
-
-    n_layers: int
-    soil_respiration: str = "q10"
-    smooth_colimitation: bool = False
-
-
-class SiteArrays(eqx.Module):
-    """Numbers of a site that the equations read. `dispersion`: `[N + 1 or more, N]`, s m-1, ground first."""
-
-    latitude: Any
-    longitude: Any
-    utc_offset: Any
-    canopy_height: Any
-    measurement_height: Any
-    soil_depth: Any
-    stomatal_sides: Any
-    lai_scale: Any
-    leaf_angle_weights: Any
-    dispersion: Any
-
-
-class State(NamedTuple):
-    """The unknowns, as deviations from the air at measurement height: `5 N + 1` numbers.
-
-    `air_temperature` K, `vapour_pressure` Pa, `co2` umol mol-1: `[N]`; `leaf_temperature` K: `[2, N]`, sunlit and shaded;
-    `surface_temperature` of the soil, K. Stability and the air above the canopy follow from the fluxes of a pass.
-    """
-
-    air_temperature: Any
-    vapour_pressure: Any
-    co2: Any
-    leaf_temperature: Any
-    surface_temperature: Any
-
-
-class Conditions(NamedTuple):
-    """Air, sky, sun and soil of a half-hour: a number each, none of which the unknowns change.
-
-    Units of `Forcing`, but K and Pa; radiation W m-2 (PAR umol m-2 s-1). `sin_beta`: sine of solar elevation; `projection`: G of
-    the leaves towards it; `layer_lai`, `tau_d`, `chi`: leaf area of a layer, its transmission of diffuse light, interception per
-    leaf area. They are a step of their own because XLA would otherwise compute some, the height of the sun with its 13 sines,
-    again for every leaf that reads them.
-    """
-
-    air_temperature: Any
-    vapour_pressure: Any
-    co2: Any
-    pressure: Any
-    density: Any
-    molar_density: Any
-    friction_velocity: Any
-    wind_speed: Any
-    sin_beta: Any
-    projection: Any
-    incoming: sky.IncomingShortwave
-    shortwave_in: Any
-    longwave_in: Any
-    layer_lai: Any
-    tau_d: Any
-    chi: Any
-    soil_vapour_resistance: Any
-    soil_conductance: Any
-    deep_temperature: Any
-    soil_water_content: Any
-    observed_canopy_height: Any
-
-
-class Prepared(NamedTuple):
-    """What does not depend on the unknowns. Layer arrays `[N]` from the ground up, leaf arrays `[2, N]` (sunlit, shaded)."""
-
-    air_temperature: Any
-    vapour_pressure: Any
-    co2: Any
-    pressure: Any
-    density: Any
-    molar_density: Any
-    friction_velocity: Any
-    layer_lai: Any
-    tau_d: Any
-    chi: Any
-    sunlit: Any
-    absorbed_par: Any
-    absorbed_shortwave: Any
-    wind: Any
-    longwave_in: Any
-    longwave_layers: two_stream.Layers
-    shortwave_in: Any
-    shortwave_out: Any
-    soil_shortwave: Any
-    soil_vapour_resistance: Any
-    soil_conductance: Any
-    deep_temperature: Any
-    soil_water_content: Any
-    observed_canopy_height: Any
-    stress: Any
-
-
-class Profiles(NamedTuple):
-    """Vertical structure of the solution. Air `[N + 1]` or more (ground up), leaves `[2, N]` (sunlit, shaded), wind `[N]`."""
-
-    air_temperature: Any
-    vapour_pressure: Any
-    co2: Any
-    leaf_temperature: Any
-    net_assimilation: Any
-    stomatal_conductance: Any
-    latent_heat: Any
-    sensible_heat: Any
-    absorbed_par: Any
-    sunlit: Any
-    wind: Any
-
-
-def canopy_heights(canopy_height, n_layers: int):
-    """Heights of the layer tops in the canopy, m, `[N]`."""
+def canopy_heights(canopy_height: Scalar, n_layers: int) -> Layers:
+    """Heights of the layer tops in the canopy, m."""
     return canopy_height * (jnp.arange(n_layers) + 1.0) / n_layers
 
 
 def conditions(forcing: Forcing, p: Parameters, site: SiteArrays, scheme: Scheme) -> Conditions:
-    """Air, sky, sun and soil of one half-hour (0-d forcing)."""
+    """Air, sky, sun and soil of one time step (0-d forcing)."""
     temperature = forcing.air_temperature + ZERO_CELSIUS
     shortwave_in = jnp.maximum(forcing.shortwave_in, 0.0)
     sin_beta = sine_of_solar_elevation(
@@ -191,8 +93,18 @@ def conditions(forcing: Forcing, p: Parameters, site: SiteArrays, scheme: Scheme
     )
 
 
-def prepare(c: Conditions, p: Parameters, site: SiteArrays, stress, scheme: Scheme) -> Prepared:
-    """Short-wave transfer, wind and long-wave coefficients of one half-hour."""
+def prepare(
+    c: Conditions,
+    p: Parameters,
+    site: SiteArrays,
+    stress: Scalar | Layers,
+    scheme: Scheme,
+    forcing: Forcing | None = None,
+) -> Prepared:
+    """Short-wave transfer, wind and long-wave coefficients of one time step.
+
+    `stress` and `forcing` are handed on: see `Prepared`.
+    """
     n = scheme.n_layers
     beam = shortwave.beam_penetration(c.sin_beta, c.projection, p.leaf_clumping_factor, c.layer_lai, n)
     bands = jax.vmap(shortwave.transfer, in_axes=(None, 0, 0, 0, 0, 0, None, None))(
@@ -208,9 +120,8 @@ def prepare(c: Conditions, p: Parameters, site: SiteArrays, stress, scheme: Sche
     par, nir = (jax.tree.map(lambda y, k=k: y[k], bands) for k in range(2))
     absorbed_par = jnp.stack([par.sunlit, par.shaded])
     heights = canopy_heights(site.canopy_height, n)
-    unchanged = {name: value for name, value in c._asdict().items() if name in Prepared._fields}
     return Prepared(
-        **unchanged,
+        conditions=c,
         sunlit=beam.sunlit,
         absorbed_par=absorbed_par,
         absorbed_shortwave=absorbed_par / PAR_PER_JOULE + jnp.stack([nir.sunlit, nir.shaded]),
@@ -219,10 +130,11 @@ def prepare(c: Conditions, p: Parameters, site: SiteArrays, stress, scheme: Sche
         shortwave_out=par.up_top / PAR_PER_JOULE + nir.up_top,
         soil_shortwave=par.ground_net / PAR_PER_JOULE + nir.ground_net,
         stress=jnp.broadcast_to(stress, (n,)),
+        forcing=forcing,
     )
 
 
-def _where_finite(measured, otherwise):
+def _where_finite(measured: Scalar, otherwise: Scalar) -> Scalar:
     """An optional forcing variable where it was measured, else the stand-in; no NaN reaches a derivative."""
     there = jnp.isfinite(measured)
     return jnp.where(there, jnp.where(there, measured, 0.0), otherwise)
@@ -231,94 +143,131 @@ def _where_finite(measured, otherwise):
 def initial_state(x: Prepared) -> State:
     """Everything at the temperature, humidity and CO2 of the air above."""
     zero = jnp.zeros_like(x.wind)
-    return State(zero, zero, zero, jnp.zeros_like(x.absorbed_par), jnp.zeros_like(x.air_temperature))
+    return State(
+        air_temperature=zero,
+        vapour_pressure=zero,
+        co2=zero,
+        leaf_temperature=jnp.zeros_like(x.absorbed_par),
+        surface_temperature=jnp.zeros_like(x.conditions.air_temperature),
+    )
+
+
+def one_pass(
+    state: State,
+    x: Prepared,
+    p: Parameters,
+    site: SiteArrays,
+    scheme: Scheme,
+    closure: Any = None,
+    respond: LeafResponse | None = None,
+) -> tuple[State, Fluxes, LeafExchange]:
+    """Radiation from the state's temperatures, then leaves, soil and air: the next state, fluxes and leaves of the pass.
+
+    Args:
+        closure: a stress scheme that is evaluated with the state of each leaf (`AbstractStress` with `in_loop`), or None.
+        respond: replaces the leaves' response to their drivers.
+    """
+    if respond is None:
+        respond = partial(leaf_exchange, x=x, p=p, sides=site.stomatal_sides, scheme=scheme, closure=closure)
+    drivers, field = leaf_drivers(state, x, p)
+    leaves = respond(drivers)
+    soil = _soil(state, drivers, field, x, p, site, scheme)
+    fluxes, released = _fluxes(leaves, soil, field, x, p, site, scheme)
+    air = _air(fluxes, released, x, p, site.dispersion[: scheme.n_layers + 1])
+    n, above = scheme.n_layers, x.conditions.air_temperature
+    following = State(
+        air_temperature=air.temperature[:n],
+        vapour_pressure=air.vapour_pressure[:n],
+        co2=air.co2[:n],
+        leaf_temperature=leaves.temperature - above,
+        surface_temperature=soil.temperature - above,
+    )
+    return following, fluxes, leaves
 
 
 def leaf_drivers(state: State, x: Prepared, p: Parameters) -> tuple[LeafDrivers, longwave.LongwaveField]:
     """What a state means for the leaves, and its long-wave field."""
-    leaf = x.air_temperature + state.leaf_temperature
-    surface = x.air_temperature + state.surface_temperature
+    c = x.conditions
+    leaf = c.air_temperature + state.leaf_temperature
+    surface = c.air_temperature + state.surface_temperature
     field = longwave.transfer(
-        x.longwave_layers, p.ep, p.epsoil, x.tau_d, x.sunlit, x.longwave_in, leaf[0], leaf[1], surface
+        x.longwave_layers, p.ep, p.epsoil, c.tau_d, x.sunlit, c.longwave_in, leaf[0], leaf[1], surface
     )
     drivers = LeafDrivers(
         leaf_temperature=leaf,
-        air_temperature=x.air_temperature + state.air_temperature,
-        vapour_pressure=x.vapour_pressure + state.vapour_pressure,
-        co2=jnp.maximum(x.co2 + state.co2, LOWEST_CO2),
+        air_temperature=c.air_temperature + state.air_temperature,
+        vapour_pressure=c.vapour_pressure + state.vapour_pressure,
+        co2=jnp.maximum(c.co2 + state.co2, LOWEST_CO2),
         incident=field.incident,
     )
     return drivers, field
 
 
-def one_pass(
-    state: State, x: Prepared, p: Parameters, site: SiteArrays, scheme: Scheme, respond: LeafResponse | None = None
-) -> tuple[State, Fluxes, LeafExchange]:
-    """Radiation from the state's temperatures, then leaves, soil, air; returns the next state, the pass's fluxes and leaves.
-
-    `respond` replaces the leaves' response to their drivers (the adjoint puts its tangent there).
-    """
-    n = scheme.n_layers
-    if respond is None:
-        respond = partial(
-            leaf_exchange, x=x, p=p, sides=site.stomatal_sides, smooth_colimitation=scheme.smooth_colimitation
-        )
-    drivers, field = leaf_drivers(state, x, p)
-    _, air, vapour, _, _ = drivers
-    surface = x.air_temperature + state.surface_temperature
-    leaves = respond(drivers)
-
-    # Soil.
-    level = min(1, n - 1)
-    soil = soil_surface_balance(
-        surface,
-        SoilInputs(
-            absorbed=x.soil_shortwave + p.epsoil * field.down_ground,
-            emissivity=p.epsoil,
-            air_temperature=air[level],
-            vapour_pressure=vapour[level],
-            wind=x.wind[level],
-            height=canopy_heights(site.canopy_height, n)[level],
-            pressure=x.pressure,
-            density=x.density,
-            vapour_resistance=x.soil_vapour_resistance,
-            conductance=x.soil_conductance,
-            deep_temperature=x.deep_temperature,
-            roughness=p.soil_roughness,
-            resistance_min=p.soil_resistance_min,
-            resistance_max=p.soil_resistance_max,
-        ),
+def _soil(
+    state: State,
+    drivers: LeafDrivers,
+    field: longwave.LongwaveField,
+    x: Prepared,
+    p: Parameters,
+    site: SiteArrays,
+    scheme: Scheme,
+) -> SoilSurface:
+    """Energy balance of the soil surface under the air of the second layer (the only one, if there is one)."""
+    c, level = x.conditions, min(1, scheme.n_layers - 1)
+    inputs = SoilInputs(
+        absorbed=x.soil_shortwave + p.epsoil * field.down_ground,
+        emissivity=p.epsoil,
+        air_temperature=drivers.air_temperature[level],
+        vapour_pressure=drivers.vapour_pressure[level],
+        wind=x.wind[level],
+        height=canopy_heights(site.canopy_height, scheme.n_layers)[level],
+        pressure=c.pressure,
+        density=c.density,
+        vapour_resistance=c.soil_vapour_resistance,
+        conductance=c.soil_conductance,
+        deep_temperature=c.deep_temperature,
+        roughness=p.soil_roughness,
+        resistance_min=p.soil_resistance_min,
+        resistance_max=p.soil_resistance_max,
     )
+    return soil_surface_balance(c.air_temperature + state.surface_temperature, inputs)
 
-    # Totals of the canopy, and respiration of the soil.
-    layer_sum = partial(_layer_sum, x)
-    heat, latent, net = layer_sum(leaves.sensible_heat), layer_sum(leaves.latent_heat), layer_sum(leaves.net)
+
+def _fluxes(
+    leaves: LeafExchange,
+    soil: SoilSurface,
+    field: longwave.LongwaveField,
+    x: Prepared,
+    p: Parameters,
+    site: SiteArrays,
+    scheme: Scheme,
+) -> tuple[Fluxes, Float[Array, "3 layer"]]:
+    """Sums over canopy and soil; and what the leaves of each layer release: heat, vapour (W m-2), CO2 (umol m-2 s-1)."""
+    c = x.conditions
+    heat, latent, net = (_layer_sum(x, y) for y in (leaves.sensible_heat, leaves.latent_heat, leaves.net))
     canopy_h, canopy_le, assimilation = heat.sum(), latent.sum(), net.sum()
-    leaf_respiration = layer_sum(leaves.dark_respiration).sum()
-    respiring = soil_respiration.soil_temperature_at(p.respiration_depth_fraction, soil.temperature, x.deep_temperature)
+    leaf_respiration = _layer_sum(x, leaves.dark_respiration).sum()
+    respiring = soil_respiration.soil_temperature_at(p.respiration_depth_fraction, soil.temperature, c.deep_temperature)
     if scheme.soil_respiration == "alfalfa":
         respired = soil_respiration.alfalfa_respiration(
-            assimilation + leaf_respiration, leaf_respiration, respiring, x.soil_water_content, x.observed_canopy_height
+            assimilation + leaf_respiration, leaf_respiration, respiring, c.soil_water_content, c.observed_canopy_height
         )
     else:
-        respired = soil_respiration.q10_respiration(respiring, x.soil_water_content, p)
-
-    # Air.
+        respired = soil_respiration.q10_respiration(respiring, c.soil_water_content, p)
     sensible = canopy_h + soil.sensible_heat
     zeta = stability_parameter(
         sensible,
         site.measurement_height - DISPLACEMENT_RATIO * site.canopy_height,
-        x.density,
-        x.air_temperature,
-        x.friction_velocity,
+        c.density,
+        c.air_temperature,
+        c.friction_velocity,
     )
-
     longwave_out = field.up_top
     fluxes = Fluxes(
         LE=canopy_le + soil.latent_heat,
         H=sensible,
         G=soil.ground_heat,
-        Rnet=x.shortwave_in - x.shortwave_out + x.longwave_in - longwave_out,
+        Rnet=c.shortwave_in - x.shortwave_out + c.longwave_in - longwave_out,
         NEE=respired - assimilation,
         GPP=assimilation + leaf_respiration,
         nee_published=respired - assimilation - leaf_respiration,
@@ -331,51 +280,47 @@ def one_pass(
         soil_H=soil.sensible_heat,
         soil_surface_temperature=soil.temperature,
         canopy_temperature=jnp.mean(x.sunlit * leaves.temperature[0] + (1.0 - x.sunlit) * leaves.temperature[1]),
-        canopy_conductance=layer_sum(leaves.conductance).sum(),
+        canopy_conductance=_layer_sum(x, leaves.conductance).sum(),
         shortwave_out=x.shortwave_out,
         longwave_out=longwave_out,
-        longwave_in=x.longwave_in,
+        longwave_in=c.longwave_in,
         zeta=zeta,
     )
-    deviation = _air(fluxes, jnp.stack([heat, latent, -net]), x, p, site.dispersion[: n + 1])
-    following = State(
-        air_temperature=deviation.temperature[:n],
-        vapour_pressure=deviation.vapour_pressure[:n],
-        co2=deviation.co2[:n],
-        leaf_temperature=leaves.temperature - x.air_temperature,
-        surface_temperature=soil.temperature - x.air_temperature,
-    )
-    return following, fluxes, leaves
+    return fluxes, jnp.stack([heat, latent, -net])
 
 
-def _layer_sum(x: Prepared, y):
-    """What the leaves of each layer do per ground area, `[N]`, from what they do per leaf area, `[2, N]`."""
-    return column_sources(x.layer_lai, x.sunlit, y[0], y[1])
+def _layer_sum(x: Prepared, y: Leaves) -> Layers:
+    """What the leaves of each layer do per ground area, from what they do per leaf area."""
+    return column_sources(x.conditions.layer_lai, x.sunlit, y[0], y[1])
 
 
-def _air(fluxes: Fluxes, released, x: Prepared, p: Parameters, dispersion) -> ScalarDeviation:
-    """Air at the receptors of these rows of the dispersion matrix; `released` `[3, N]`: heat, vapour, CO2 of the leaves."""
+def _air(
+    fluxes: Fluxes, released: Float[Array, "3 layer"], x: Prepared, p: Parameters, dispersion: Float[Array, "row layer"]
+) -> ScalarDeviation:
+    """Air at the receptors of these rows of the dispersion matrix."""
+    c = x.conditions
     return scalar_profiles(
         dispersion,
         released,
         jnp.stack([fluxes.soil_H, fluxes.soil_LE, fluxes.soil_respiration]),
-        x.friction_velocity,
+        c.friction_velocity,
         dispersion_factor(fluxes.zeta, p.stability_unstable, p.stability_stable),
-        x.density,
-        x.molar_density,
-        x.air_temperature,
+        c.density,
+        c.molar_density,
+        c.air_temperature,
         x.wind.shape[0],
     )
 
 
 def profiles(fluxes: Fluxes, leaves: LeafExchange, x: Prepared, p: Parameters, site: SiteArrays) -> Profiles:
     """Vertical structure that belongs to the fluxes and leaves of a pass, in and above the canopy."""
+    c = x.conditions
     released = [_layer_sum(x, y) for y in (leaves.sensible_heat, leaves.latent_heat, -leaves.net)]
-    deviation = _air(fluxes, jnp.stack(released), x, p, site.dispersion)
+    air = _air(fluxes, jnp.stack(released), x, p, site.dispersion)
     return Profiles(
-        air_temperature=x.air_temperature + deviation.temperature,
-        vapour_pressure=x.vapour_pressure + deviation.vapour_pressure,
-        co2=x.co2 + deviation.co2,
+        air_temperature=c.air_temperature + air.temperature,
+        vapour_pressure=c.vapour_pressure + air.vapour_pressure,
+        co2=c.co2 + air.co2,
         leaf_temperature=leaves.temperature,
         net_assimilation=leaves.net,
         stomatal_conductance=leaves.conductance,

@@ -1,93 +1,114 @@
 """All leaves of a column in one pass: boundary layer -> photosynthesis and stomata -> energy balance.
 
-Every leaf class of every layer is a problem of its own: the response `[2, N]` (sunlit, shaded) is elementwise in the drivers.
-`linearised` uses this to replace the response by its tangent, 6 x 5 numbers a leaf, which makes the adjoint passes cheap.
+Every leaf class of every layer is a problem of its own: the response is elementwise in the drivers. `linearised` uses this to
+replace the response by its tangent, 6 x 5 numbers a leaf, which makes the adjoint passes cheap.
 """
+
+from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from ..parameters import Parameters
 from .elementary import ratio
 from .gas_exchange import gas_exchange
 from .leaf_boundary_layer import leaf_boundary_layer
 from .leaf_energy import leaf_energy_balance, vapour_conductance
 from .photosynthesis import kinetics
+from .state import Layers, LeafDrivers, LeafEnvironment, LeafExchange, Leaves, Prepared, Scalar, Scheme
 from .thermodynamics import molar_conversion, saturation_vapour_pressure
 
 
-class LeafDrivers(NamedTuple):
-    """What leaves feel of the unknowns: own temperature `[2, N]`, K; and, `[N]`, the temperature (K), vapour pressure (Pa),
-    CO2 (umol mol-1) of the air and the long-wave `incident` on both faces (W m-2)."""
+class LeafTangent(NamedTuple):
+    """`response` at the drivers `at`, and for each driver the derivatives of the response to it."""
 
-    leaf_temperature: Any
-    air_temperature: Any
-    vapour_pressure: Any
-    co2: Any
-    incident: Any
+    at: LeafDrivers
+    response: LeafExchange
+    derivatives: tuple[LeafExchange, ...]
 
 
-class LeafExchange(NamedTuple):
-    """Response per one-sided leaf area `[2, N]`: temperature K; heat fluxes W m-2, away from the leaf; net assimilation and
-    dark respiration umol m-2 s-1; stomatal conductance to water vapour mol m-2 s-1."""
-
-    temperature: Any
-    sensible_heat: Any
-    latent_heat: Any
-    net: Any
-    dark_respiration: Any
-    conductance: Any
-
-
-def leaf_exchange(drivers: LeafDrivers, x: Any, p: Any, sides: Any, smooth_colimitation: bool) -> LeafExchange:
+def leaf_exchange(
+    drivers: LeafDrivers, x: Prepared, p: Parameters, sides: Scalar, scheme: Scheme, closure: Any = None
+) -> LeafExchange:
     """Response of the leaves to their drivers.
 
     Args:
-        drivers: see `LeafDrivers`; the energy balance makes one Newton step from `leaf_temperature`.
-        x: prepared half-hour (`half_hour.Prepared`). p: parameters. sides: faces with stomata, 1 or 2.
+        drivers: the energy balance makes one Newton step from their `leaf_temperature`.
+        sides: faces of a leaf with stomata, 1 or 2.
+        closure: a stress scheme in the loop, elementwise in its `LeafEnvironment`; its factor multiplies that of `x.stress`.
     """
     leaf, air, vapour, co2, incident = drivers
-    boundary = leaf_boundary_layer(leaf, air, x.wind, x.pressure, p)
-    to_velocity = leaf * molar_conversion(x.pressure)
+    c = x.conditions
+    boundary = leaf_boundary_layer(leaf, air, x.wind, c.pressure, p)
+    to_velocity = leaf * molar_conversion(c.pressure)
     rates = kinetics(leaf, x.absorbed_par, p)
-    humidity = jnp.clip(ratio(vapour, saturation_vapour_pressure(leaf)), 0.01, 1.0) * x.stress
+    saturation = saturation_vapour_pressure(leaf)
+    humidity = jnp.clip(ratio(vapour, saturation), 0.01, 1.0)
+    stress = x.stress
+    if closure is not None:
+        leaves = _environment(drivers, saturation, humidity, x)
+        stress = stress * jnp.broadcast_to(closure(x.forcing, leaves, p), leaf.shape)
     boundary_conductance = ratio(sides, boundary.co2 * to_velocity)
-    gas = gas_exchange(rates, co2, boundary_conductance, humidity, p.kball, p.bprime, smooth_colimitation)
+    gas = gas_exchange(
+        rates, co2, boundary_conductance, humidity * stress, p.kball, p.bprime, scheme.smooth_colimitation
+    )
     energy = leaf_energy_balance(
         leaf,
-        x.absorbed_shortwave + p.ep * x.chi * incident,
-        p.ep * x.chi,
+        x.absorbed_shortwave + p.ep * c.chi * incident,
+        p.ep * c.chi,
         air,
         vapour,
-        x.pressure,
+        c.pressure,
         boundary.heat,
         vapour_conductance(gas.conductance * to_velocity, boundary.vapour, sides),
         steps=1,
     )
     return LeafExchange(
-        energy.temperature, energy.sensible_heat, energy.latent_heat, gas.net, rates.dark_respiration, gas.conductance
+        temperature=energy.temperature,
+        sensible_heat=energy.sensible_heat,
+        latent_heat=energy.latent_heat,
+        net=gas.net,
+        dark_respiration=rates.dark_respiration,
+        conductance=gas.conductance,
     )
 
 
-def linearised(at: LeafDrivers, x: Any, p: Any, sides: Any, smooth_colimitation: bool) -> tuple:
-    """Tangent of `leaf_exchange`: the drivers, the response, and for each driver the derivatives of the response."""
-    response, tangent = jax.linearize(lambda d: leaf_exchange(d, x, p, sides, smooth_colimitation), at)
+def _environment(drivers: LeafDrivers, saturation: Leaves, humidity: Leaves, x: Prepared) -> LeafEnvironment:
+    """The state of each leaf as a closure sees it."""
+    n = x.wind.shape[0]
+    depth: Layers = (n - 0.5 - jnp.arange(n, dtype=x.wind.dtype)) / n
+    both = jnp.ones_like(drivers.leaf_temperature)
+    return LeafEnvironment(
+        humidity=humidity,
+        vapour_pressure_deficit=jnp.maximum(saturation - drivers.vapour_pressure, 0.0) / 1000.0,
+        temperature=drivers.leaf_temperature,
+        absorbed_par=x.absorbed_par,
+        air_co2=drivers.co2 * both,
+        relative_depth=depth * both,
+    )
+
+
+def linearised(
+    at: LeafDrivers, x: Prepared, p: Parameters, sides: Scalar, scheme: Scheme, closure: Any = None
+) -> LeafTangent:
+    """Tangent of `leaf_exchange`. The leaves are elementwise, so one direction a driver gives all derivatives to it."""
+    response, tangent = jax.linearize(lambda d: leaf_exchange(d, x, p, sides, scheme, closure), at)
     columns = []
     for k in range(len(at)):
         direction = LeafDrivers(*(jnp.ones_like(d) if i == k else jnp.zeros_like(d) for i, d in enumerate(at)))
         columns.append(tangent(direction))
-    return at, response, tuple(columns)
+    return LeafTangent(at=at, response=response, derivatives=tuple(columns))
 
 
-def tangent_response(tangent: tuple, drivers: LeafDrivers) -> LeafExchange:
-    """The response on the tangent of `linearised`."""
-    at, response, columns = tangent
-    change = [_both_classes(d - d0) for d, d0 in zip(drivers, at, strict=True)]
-    outputs = zip(response, *columns, strict=True)
+def tangent_response(tangent: LeafTangent, drivers: LeafDrivers) -> LeafExchange:
+    """The response on a tangent of `linearised`."""
+    change = [_both_classes(d - d0) for d, d0 in zip(drivers, tangent.at, strict=True)]
+    outputs = zip(tangent.response, *tangent.derivatives, strict=True)
     return LeafExchange(*(y + sum(c * d for c, d in zip(cs, change, strict=True)) for y, *cs in outputs))
 
 
-def _both_classes(y):
-    """`[N]` as `[2, N]`. The transpose adds two slices, once for all responses; a broadcast's would be a reduction for each."""
+def _both_classes(y: Leaves | Layers) -> Leaves:
+    """Both leaf classes. The transpose adds two slices, once for all responses; a broadcast's would be a reduction for each."""
     return y if y.ndim == 2 else jnp.stack([y, y])

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from . import two_stream
 from .constants import STEFAN_BOLTZMANN
+from .state import TwoStreamLayers
 
 
 class LongwaveField(NamedTuple):
@@ -14,14 +15,14 @@ class LongwaveField(NamedTuple):
     up_top: Any
 
 
-def factor(leaf_emissivity, soil_emissivity, tau_d, n_layers: int) -> two_stream.Layers:
+def factor(leaf_emissivity, soil_emissivity, tau_d, n_layers: int) -> TwoStreamLayers:
     """Layer coefficients of long-wave: scattering `(1 - eps)/2` each way. Independent of temperatures."""
     scatter = (1.0 - tau_d) * (1.0 - leaf_emissivity) / 2.0
     return two_stream.factor(tau_d + scatter, scatter, 1.0 - soil_emissivity, n_layers)
 
 
 def transfer(
-    layers: two_stream.Layers, leaf_emissivity, soil_emissivity, tau_d, sunlit, longwave_in, sun, shade, surface
+    layers: TwoStreamLayers, leaf_emissivity, soil_emissivity, tau_d, sunlit, longwave_in, sun, shade, surface
 ) -> LongwaveField:
     """Long-wave field of given temperatures (K): leaves `sun`, `shade` `[N]`, soil `surface`; `sunlit` fractions `[N]`."""
     emission = leaf_emissivity * STEFAN_BOLTZMANN * (sunlit * sun**4 + (1.0 - sunlit) * shade**4)

@@ -3,28 +3,17 @@
 See docs/decisions.md, 2 to 4.
 """
 
-from typing import Any, NamedTuple
-
 import jax.numpy as jnp
 
 from .constants import PAR_PER_JOULE, PAR_SHARE, SOLAR_CONSTANT, STEFAN_BOLTZMANN
 from .elementary import power, ratio
+from .state import IncomingShortwave
 
 MIN_SIN_BETA = 1e-3
 """Smallest sine of elevation that is divided by; no beam is left there."""
 
 _VISIBLE_SHARE, _NIR_SHARE = 0.383, 0.517
 _Q_MIN, _Q_MAX = 0.22, 0.89
-
-
-class IncomingShortwave(NamedTuple):
-    """Radiation at the canopy top, horizontal: PAR in umol m-2 s-1, near infrared in W m-2; `q` = clearness ratio."""
-
-    par_beam: Any
-    par_diffuse: Any
-    nir_beam: Any
-    nir_diffuse: Any
-    q: Any
 
 
 def split_shortwave(sin_beta, shortwave_in, pressure) -> IncomingShortwave:

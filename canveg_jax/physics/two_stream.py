@@ -10,18 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from .elementary import inverse
-
-
-class Layers(NamedTuple):
-    """What depends on `t`, `r` and the ground only: factored once, used for any sources.
-
-    `reflectance[j]` is `A_j`, that of everything below level `j` (`[N+1]`); `gain[j]` is `1/(1 - r A_j)` (`[N]`).
-    """
-
-    transmit: Any
-    reflect: Any
-    reflectance: Any
-    gain: Any
+from .state import TwoStreamLayers
 
 
 class Streams(NamedTuple):
@@ -31,7 +20,7 @@ class Streams(NamedTuple):
     up: Any
 
 
-def factor(transmit, reflect, ground_reflectance, n_layers: int) -> Layers:
+def factor(transmit, reflect, ground_reflectance, n_layers: int) -> TwoStreamLayers:
     """Reflectances `A_j` and gains of a stack of `n_layers` equal layers over the ground."""
 
     def step(a, _):
@@ -41,10 +30,10 @@ def factor(transmit, reflect, ground_reflectance, n_layers: int) -> Layers:
 
     start = jnp.asarray(ground_reflectance, dtype=jnp.result_type(transmit, reflect, ground_reflectance))
     _, (reflectances, gains) = jax.lax.scan(step, start, None, length=n_layers)
-    return Layers(transmit, reflect, jnp.concatenate([start[None], reflectances]), gains)
+    return TwoStreamLayers(transmit, reflect, jnp.concatenate([start[None], reflectances]), gains)
 
 
-def solve(layers: Layers, source_down, source_up, top_down, ground_source) -> Streams:
+def solve(layers: TwoStreamLayers, source_down, source_up, top_down, ground_source) -> Streams:
     """Fluxes at all levels for the sources of each layer.
 
     Args:

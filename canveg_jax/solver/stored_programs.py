@@ -8,9 +8,8 @@ traced from: the sources of this package, versions of JAX, static arguments, sha
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ import jax
 import jax.numpy as jnp
 import jaxlib
 from jax import export
+
+from ..files import replacing
 
 _folder: Path | None = None
 _programs: dict[str, export.Exported] = {}
@@ -38,8 +39,8 @@ def keep_programs(folder: str | Path | None) -> None:
     _programs.clear()
 
 
-def stored(function: Callable, static: Any, structure: Any) -> Callable:
-    """`partial(function, static)`, run from its stored program if `keep_programs` was called (from the code under `vmap`).
+def stored(function: Callable, static: Any, structure: Callable[[], Any], *, unless: bool = False) -> Callable:
+    """`partial(function, static)`, run from its stored program if `keep_programs` was called (under `vmap`: the function itself).
 
     The result cannot be differentiated: it is meant for the two halves of a `custom_vjp`.
 
@@ -47,34 +48,36 @@ def stored(function: Callable, static: Any, structure: Any) -> Callable:
         function: `(static, *arguments) -> result`, a function of a module of this package; arguments and result are trees of
             arrays, the arguments floating-point.
         static: hashable, with a `repr` that tells everything about it.
-        structure: tree structure of the result.
+        structure: returns the tree structure of the result.
+        unless: run the function itself. For arguments whose tree structure does not tell everything that it is made of, such
+            as a closure with functions inside.
     """
     plain = partial(function, static)
-    if _folder is None:
+    if _folder is None or unless:
         return plain
 
     @jax.custom_batching.custom_vmap
-    def whole(*arguments):
+    def from_store(*arguments):
         leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(arguments)]
         program = _program(plain, static, arguments, leaves)
-        return jax.tree.unflatten(structure, program.call(*leaves))
+        return jax.tree.unflatten(structure(), program.call(*leaves))
 
-    @whole.def_vmap
+    @from_store.def_vmap
     def _batched(size, batched, *arguments):
         del size
         result = jax.vmap(plain, in_axes=jax.tree.map(lambda b: 0 if b else None, batched))(*arguments)
         return result, jax.tree.map(lambda _: True, result)
 
-    return whole
+    return from_store
 
 
 def _program(plain: partial, static: Any, arguments: Any, leaves: list) -> export.Exported:
     structure = jax.tree.structure(arguments)
     types = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
     versions = _package_digest(), jax.__version__, jaxlib.__version__
-    told = versions, _platforms(), plain.func.__qualname__, static, structure, types
+    content = versions, _platforms(), plain.func.__qualname__, static, structure, types
     settings = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
-    key = hashlib.sha256(repr((told, settings)).encode()).hexdigest()
+    key = hashlib.sha256(repr((content, settings)).encode()).hexdigest()
     if key not in _programs:
         assert _folder is not None
         path = _folder / f"{key}.stablehlo"
@@ -119,10 +122,5 @@ def _read(path: Path) -> export.Exported | None:
 
 def _write(path: Path, program: bytes | bytearray) -> None:
     """Whole or not at all: other processes may read and write the same file. A folder that cannot be written is ignored."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(program)
-        os.replace(file.name, path)
-    except OSError:
-        return
+    with suppress(OSError), replacing(path) as temporary:
+        temporary.write_bytes(program)

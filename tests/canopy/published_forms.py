@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from canveg_jax.physics import column as half_hour
-from canveg_jax.physics import leaf_angle, longwave, shortwave, two_stream
+from canveg_jax.physics import column, leaf_angle, longwave, shortwave, two_stream
 from canveg_jax.physics.constants import (
     AIR_MOLAR_MASS,
     AIR_SPECIFIC_HEAT,
@@ -23,7 +22,7 @@ from canveg_jax.physics.constants import (
 from canveg_jax.physics.scalar_profiles import ScalarDeviation
 from canveg_jax.physics.soil_surface import SoilSurface, stability_factor
 from canveg_jax.physics.thermodynamics import latent_heat_of_vaporisation, saturation_vapour_pressure
-from canveg_jax.solver import implicit as fixed_point
+from canveg_jax.solver import implicit
 
 MEASUREMENT_HEIGHT = 5.0
 """m, of both towers that have published runs."""
@@ -39,7 +38,7 @@ def angle_weights(name: str) -> np.ndarray:
     return weights
 
 
-_beam_penetration, _prepare, _transfer = shortwave.beam_penetration, half_hour.prepare, longwave.transfer
+_beam_penetration, _prepare, _transfer = shortwave.beam_penetration, column.prepare, longwave.transfer
 
 
 def _sunlit_at_layer_bottom(sin_beta, mean_projection, clumping, layer_lai, n_layers):
@@ -69,7 +68,7 @@ def _longwave_from_below(layers, leaf_emissivity, soil_emissivity, tau_d, sunlit
 
 def _prepare_full_leaves(*args, **kwargs):
     x = _prepare(*args, **kwargs)
-    return x._replace(chi=jnp.ones_like(x.chi))
+    return x._replace(conditions=x.conditions._replace(chi=jnp.ones_like(x.conditions.chi)))
 
 
 def _profiles(dispersion, sources, soil, u_star, psi, density, molar_density, reference_temperature, n_layers):
@@ -128,10 +127,10 @@ FORMS = {
         (shortwave, "beam_penetration", _sunlit_at_layer_bottom),
         (shortwave, "transfer", _absorption_from_below),
         (longwave, "transfer", _longwave_from_below),
-        (fixed_point, "prepare", _prepare_full_leaves),
+        (implicit, "prepare", _prepare_full_leaves),
     ),
-    "stability and CO2 profile": ((half_hour, "scalar_profiles", _profiles),),
-    "soil surface balance": ((half_hour, "soil_surface_balance", _soil_balance),),
+    "stability and CO2 profile": ((column, "scalar_profiles", _profiles),),
+    "soil surface balance": ((column, "soil_surface_balance", _soil_balance),),
 }
 """Name of a repair -> what undoes it: module, function, published form."""
 

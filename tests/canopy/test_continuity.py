@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import canveg_jax as cv
-from canveg_jax.canopy import CHUNK
+from canveg_jax.solver.batches import RECORD_CHUNK as CHUNK
 from tests.canopy.segments import KINDS, UNITS, Segments, find_jumps, random_segments
 from tests.canopy.synthetic_sites import small_sites
 

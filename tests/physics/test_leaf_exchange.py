@@ -12,8 +12,9 @@ from canveg_jax.physics.constants import STEFAN_BOLTZMANN
 from canveg_jax.physics.gas_exchange import gas_exchange
 from canveg_jax.physics.leaf_boundary_layer import leaf_boundary_layer
 from canveg_jax.physics.leaf_energy import leaf_energy_balance, vapour_conductance
-from canveg_jax.physics.leaf_exchange import LeafDrivers, LeafExchange, leaf_exchange, linearised, tangent_response
+from canveg_jax.physics.leaf_exchange import leaf_exchange, linearised, tangent_response
 from canveg_jax.physics.photosynthesis import kinetics
+from canveg_jax.physics.state import LeafDrivers, LeafExchange, Scheme
 from canveg_jax.physics.thermodynamics import molar_conversion, saturation_vapour_pressure
 
 N = 4
@@ -24,9 +25,10 @@ def column(seed: int):
     """A half-hour's prepared leaves (sunlit and shaded, `N` layers) and drivers near them."""
     rng = np.random.default_rng(seed)
     draw = lambda low, high, *shape: jnp.asarray(rng.uniform(low, high, shape or (N,)))  # noqa: E731
+    wind, par, shortwave = draw(0.5, 3.0), draw(0.0, 1200.0, 2, N), draw(0.0, 500.0, 2, N)
     x = SimpleNamespace(
-        wind=draw(0.5, 3.0), pressure=jnp.asarray(98.0), absorbed_par=draw(0.0, 1200.0, 2, N),
-        absorbed_shortwave=draw(0.0, 500.0, 2, N), chi=draw(0.4, 0.9), stress=draw(0.3, 1.0),
+        conditions=SimpleNamespace(pressure=jnp.asarray(98.0), chi=draw(0.4, 0.9)),
+        wind=wind, absorbed_par=par, absorbed_shortwave=shortwave, stress=draw(0.3, 1.0), forcing=None,
     )  # fmt: skip
     drivers = LeafDrivers(
         leaf_temperature=draw(285.0, 308.0, 2, N), air_temperature=draw(288.0, 303.0), vapour_pressure=draw(600.0, 1500.0),
@@ -36,7 +38,7 @@ def column(seed: int):
 
 
 def respond(drivers, x, sides=1.0, smooth=False):
-    return leaf_exchange(drivers, x, P, sides, smooth)
+    return leaf_exchange(drivers, x, P, sides, Scheme(N, smooth_colimitation=smooth))
 
 
 def in_balance(drivers, x, sides=1.0, smooth=False):
@@ -57,15 +59,23 @@ def test_it_is_the_chain_of_its_parts(sides):
     drivers = in_balance(drivers, x, sides)
     response = respond(drivers, x, sides)
     leaf = drivers.leaf_temperature[1, 2]
-    boundary = leaf_boundary_layer(leaf, air, x.wind[2], x.pressure, P)
-    volume = leaf * molar_conversion(x.pressure)
+    boundary = leaf_boundary_layer(leaf, air, x.wind[2], x.conditions.pressure, P)
+    volume = leaf * molar_conversion(x.conditions.pressure)
     humidity = vapour / saturation_vapour_pressure(leaf) * x.stress[2]
     rates = kinetics(leaf, x.absorbed_par[1, 2], P)
     gas = gas_exchange(rates, co2, sides / (boundary.co2 * volume), humidity, P.kball, P.bprime)
-    absorbed = x.absorbed_shortwave[1, 2] + P.ep * x.chi[2] * incident
+    absorbed = x.absorbed_shortwave[1, 2] + P.ep * x.conditions.chi[2] * incident
     conductance = vapour_conductance(gas.conductance * volume, boundary.vapour, sides)
     energy = leaf_energy_balance(
-        leaf, absorbed, P.ep * x.chi[2], air, vapour, x.pressure, boundary.heat, conductance, steps=8
+        leaf,
+        absorbed,
+        P.ep * x.conditions.chi[2],
+        air,
+        vapour,
+        x.conditions.pressure,
+        boundary.heat,
+        conductance,
+        steps=8,
     )
     expected = (
         energy.temperature,
@@ -77,7 +87,7 @@ def test_it_is_the_chain_of_its_parts(sides):
     )
     for name, ours, theirs in zip(LeafExchange._fields, response, expected, strict=True):
         np.testing.assert_allclose(ours[1, 2], theirs, rtol=1e-9, err_msg=name)
-    emitted = 2.0 * P.ep * x.chi[2] * STEFAN_BOLTZMANN * leaf**4
+    emitted = 2.0 * P.ep * x.conditions.chi[2] * STEFAN_BOLTZMANN * leaf**4
     assert abs(absorbed - emitted - response.sensible_heat[1, 2] - response.latent_heat[1, 2]) < 1e-6
 
 
@@ -93,7 +103,7 @@ def test_stomata_on_both_faces_couple_better():
 def test_the_tangent_against_central_differences(driver, smooth):
     x, drivers = column(5)  # no leaf within a step of the air's temperature, where free convection has a kink
     drivers = in_balance(drivers, x, smooth=smooth)
-    tangent = linearised(drivers, x, P, 1.0, smooth)
+    tangent = linearised(drivers, x, P, 1.0, Scheme(N, smooth_colimitation=smooth))
     step = {"leaf_temperature": 1e-3, "air_temperature": 1e-3, "vapour_pressure": 0.05, "co2": 0.01, "incident": 0.05}[
         driver
     ]
@@ -112,7 +122,7 @@ def test_the_tangent_against_central_differences(driver, smooth):
 def test_the_tangent_touches_the_response():
     x, drivers = column(3)
     for ours, exact in zip(
-        tangent_response(linearised(drivers, x, P, 1.0, False), drivers), respond(drivers, x), strict=True
+        tangent_response(linearised(drivers, x, P, 1.0, Scheme(N)), drivers), respond(drivers, x), strict=True
     ):
         np.testing.assert_allclose(ours, exact, rtol=1e-14)
 

@@ -106,7 +106,7 @@ def test_canopies_of_other_sites_share_one_program(canopy, solution, monkeypatch
 
 
 def test_chunks_and_padding(canopy, solution, monkeypatch):
-    monkeypatch.setattr(canopy_module, "CHUNK", ROWS)
+    monkeypatch.setattr(canopy_module, "record_chunk", lambda: ROWS)
     twice = np.concatenate([np.arange(ROWS), np.arange(0, ROWS, 2)])
     chunked = canopy.solve(make_forcing()[twice], np.ones(twice.size))
     assert chunked.diagnostics.passes.shape == twice.shape

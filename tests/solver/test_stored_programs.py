@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import canveg_jax as cv
-from canveg_jax.solver import implicit as fixed_point
-from canveg_jax.solver import stored_programs
+from canveg_jax.solver import implicit, stored_programs
 from tests.canopy.segments import random_segments
 from tests.canopy.synthetic_sites import small_site
 
@@ -52,13 +51,13 @@ def solved_anew(site, forcing):
 
 def count_passes_traced(monkeypatch):
     """A list that grows whenever the canopy is traced."""
-    traced, one_pass = [], fixed_point.one_pass
+    traced, one_pass = [], implicit.one_pass
 
     def counted(*arguments, **settings):
         traced.append(1)
         return one_pass(*arguments, **settings)
 
-    monkeypatch.setattr(fixed_point, "one_pass", counted)
+    monkeypatch.setattr(implicit, "one_pass", counted)
     return traced
 
 

@@ -15,7 +15,6 @@ from . import reduce as _aten_reduce
 from . import shape as _aten_shape
 from .table import TABLE as TABLE
 from .table import UnsupportedOperatorError as UnsupportedOperatorError
-from .table import jax_dtype as jax_dtype
 
 MODULES = (_aten_pointwise, _aten_activation, _aten_reduce, _aten_shape, _aten_nn, _aten_recurrent)
 """Where the entries are written."""

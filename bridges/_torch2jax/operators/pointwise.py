@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .table import UnsupportedOperatorError, aten, floating, jax_dtype, promote
+from ..._runtime.dtypes import jax_dtype
+from .table import UnsupportedOperatorError, aten, floating, promote
 
 
 def absolute(x):

@@ -7,8 +7,9 @@ import math
 import jax
 import jax.numpy as jnp
 
+from ..._runtime.dtypes import jax_dtype
 from .pointwise import absolute
-from .table import UnsupportedOperatorError, aten, axes, jax_dtype
+from .table import UnsupportedOperatorError, aten, axes
 
 
 def _cast(x, dtype):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from .table import UnsupportedOperatorError, aten, jax_dtype
+from ..._runtime.dtypes import jax_dtype
+from .table import UnsupportedOperatorError, aten
 
 
 def _sizes(shape) -> tuple[int, ...]:

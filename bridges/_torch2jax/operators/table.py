@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import torch
 
+from ..._runtime.dtypes import jax_dtype, torch_dtype
 from ...errors import BridgeError
 
 TABLE: dict[str, Callable] = {}
@@ -32,29 +32,6 @@ def aten(*names: str) -> Callable[[Callable], Callable]:
         return function
 
     return enter
-
-
-def jax_dtype(dtype: torch.dtype) -> np.dtype:
-    """JAX's dtype for torch's. Integers narrow to 32 bits when JAX runs without x64.
-
-    Raises:
-        BridgeError: a 64-bit floating dtype while JAX runs in 32 bits, or a dtype JAX does not have.
-    """
-    name = str(dtype).removeprefix("torch.")
-    if name in ("float64", "complex128") and not jax.config.jax_enable_x64:
-        raise BridgeError(
-            f"the network computes in {name}, but JAX runs in 32 bits and would truncate it. Call "
-            'jax.config.update("jax_enable_x64", True) before using JAX, or convert the network first (module.float()).'
-        )
-    try:
-        return jax.dtypes.canonicalize_dtype(jnp.dtype(name))
-    except TypeError as error:
-        raise BridgeError(f"the network uses the dtype {dtype}, which JAX does not have. Convert it first.") from error
-
-
-def torch_dtype(dtype: Any) -> torch.dtype:
-    """torch's dtype for JAX's."""
-    return getattr(torch, jnp.dtype(dtype).name)
 
 
 def _stand_in(operand: Any) -> Any:

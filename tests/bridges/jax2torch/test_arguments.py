@@ -249,8 +249,15 @@ def test_wraps_the_function():
 def test_padded_number_of_rows(n):
     from bridges._jax2torch.rows import Rows
 
-    size = Rows.size(n)
+    size = Rows("f").size(n)
     assert n <= size <= max(2 * n - 1, 1) and (size & (size - 1) == 0 if n <= 256 else size % 256 == 0)
+
+
+@given(n=st.integers(1, 400), smallest=st.integers(1, 400))
+def test_small_batches_are_padded_to_the_smallest_size(n, smallest):
+    from bridges._jax2torch.rows import Rows
+
+    assert Rows("f", smallest).size(n) == Rows("f").size(max(n, smallest))
 
 
 def test_vectorized_function_compiles_for_few_batch_sizes_with_exact_results():
@@ -281,5 +288,5 @@ def test_vectorized_function_refuses_what_padding_would_falsify():
     x = torch.ones(3, 2, dtype=torch.float64)
     with pytest.raises(ConversionError, match=r"each of its results must have the 4 rows.*one has shape \(\)"):
         jax2torch(lambda x: x.sum(), vectorized=True)(x)
-    with pytest.raises(ConversionError, match=r"one common number of rows.*\[\(3, 2\), \(2,\)\]"):
+    with pytest.raises(ConversionError, match=r"rows.*is 3 for argument 0, but argument 1 has shape \(2,\)"):
         jax2torch(lambda x, y: x, vectorized=True)(x, torch.ones(2, dtype=torch.float64))

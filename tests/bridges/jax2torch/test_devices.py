@@ -6,11 +6,16 @@ import jax.numpy as jnp
 import pytest
 import torch
 
-from bridges import ConversionError, DeviceError, JaxModule, copies, jax2torch
+from bridges import ConversionError, DeviceError, JaxModule, JaxProgram, copies, jax2torch
 from bridges._runtime import device
 from bridges._runtime.convert import to_jax, to_torch
 
 needs_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+
+def repeated(network, x):
+    """A JAX program that calls a network in a loop."""
+    return jax.lax.fori_loop(0, 5, lambda _, x: jnp.tanh(network(x)), x)
 
 
 class Elsewhere:
@@ -102,26 +107,46 @@ class TestGpu:
         assert f.operation.traces["backward"] <= 2 and f.operation.traces["forward"] <= 2
 
     def test_modules_move(self):
-        module = JaxModule(eqx.nn.MLP(3, 2, 4, 1, key=jax.random.key(0)), vmap=True).float()
-        x = torch.randn(5, 3)
+        """A new module is on torch's default device, wherever JAX made its arrays; matrix products may be TF32."""
+        module = JaxModule(eqx.nn.MLP(3, 2, 4, 1, key=jax.random.key(0)), vmap=True)
+        assert all(p.device.type == "cpu" for p in module.parameters())
+        with torch.device("cuda"):
+            made_there = JaxModule(eqx.nn.MLP(3, 2, 4, 1, key=jax.random.key(0)), vmap=True)
+        assert all(p.device.type == "cuda" for p in made_there.parameters())
+        for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-2)):
+            module = module.cpu().to(dtype)
+            module.zero_grad()
+            x = torch.randn(5, 3, dtype=dtype)
+            expected = module(x)
+            out = module.to("cuda")(x.cuda())
+            out.sum().backward()
+            assert all(p.device.type == p.grad.device.type == "cuda" for p in module.parameters())
+            torch.testing.assert_close(out.cpu(), expected, rtol=tolerance, atol=tolerance)
+            torch.testing.assert_close(module.cpu()(x), expected)
+
+    def test_a_program_with_a_torch_network_moves(self):
+        network = torch.nn.Linear(3, 3).double().eval()
+        module = JaxProgram(repeated, network, torch.zeros(2, 3, dtype=torch.float64))
+        x = torch.randn(5, 3, dtype=torch.float64)
         expected = module(x)
         out = module.to("cuda")(x.cuda())
         out.sum().backward()
         assert all(p.device.type == p.grad.device.type == "cuda" for p in module.parameters())
-        torch.testing.assert_close(out.cpu(), expected, rtol=1e-2, atol=1e-2)
-        torch.testing.assert_close(module.cpu()(x), expected)
+        torch.testing.assert_close(out.cpu(), expected, rtol=1e-9, atol=1e-9)
 
-    def test_values_and_gradients_equal_the_cpu(self):
+    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-2)], ids=str)
+    def test_values_and_gradients_equal_the_cpu(self, dtype, tolerance):
+        """To rounding in float64; JAX computes float32 products in TF32 unless it is told otherwise."""
         f = jax2torch(lambda x, w: jnp.tanh(x @ w).sum())
-        x, w = torch.randn(64, 32), torch.randn(32, 8)
+        x, w = torch.randn(64, 32, dtype=dtype), torch.randn(32, 8, dtype=dtype)
         results = []
         for name in ("cpu", "cuda"):
-            a, b = (t.to(name).requires_grad_() for t in (x, w))
+            a, b = (t.detach().clone().to(name).requires_grad_() for t in (x, w))
             out = f(a, b)
             out.backward()
             assert out.device.type == a.grad.device.type == name
             results.append([t.detach().cpu() for t in (out, a.grad, b.grad)])
-        torch.testing.assert_close(*results, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(*results, rtol=tolerance, atol=tolerance)
 
     def test_work_queued_on_any_stream_is_waited_for_both_ways(self):
         f = jax2torch(lambda x: x * 2)

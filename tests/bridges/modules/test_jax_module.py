@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from bridges import BridgeError, JaxModule
+from bridges._runtime.convert import copy_to_torch
 
 KEY = jax.random.key(3)
 
@@ -199,6 +200,29 @@ def test_local_functions_are_copied_but_not_pickled():
     torch.testing.assert_close(copy.deepcopy(net)(x), 2 * x)
     with pytest.raises(BridgeError, match="cannot be pickled.*lambda.*state_dict"):
         pickle.dumps(net)
+
+
+def test_a_new_module_is_on_torchs_default_device():
+    with torch.device("meta"):
+        net = JaxModule(gauge())
+    assert all(t.device.type == "meta" for t in net.state_dict().values())
+    assert all(t.device.type == "cpu" for t in JaxModule(gauge()).state_dict().values())
+
+
+class OnAnotherDevice:
+    """Stands for the devices of an array that JAX made on a GPU."""
+
+    platform = "gpu"
+
+
+def test_arrays_on_another_device_of_jax_are_fetched(monkeypatch):
+    array, fetched = jnp.arange(3.0), []
+    monkeypatch.setattr(type(array), "devices", lambda self: {OnAnotherDevice()})
+    put = jax.device_put
+    monkeypatch.setattr(jax, "device_put", lambda x, device: fetched.append(device) or put(x, device))
+    tensor = copy_to_torch(array)
+    assert fetched == [jax.devices("cpu")[0]]
+    assert tensor.tolist() == [0.0, 1.0, 2.0] and tensor.data_ptr() != array.unsafe_buffer_pointer()
 
 
 def test_dtype_follows_the_torch_module():

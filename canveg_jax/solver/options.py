@@ -1,0 +1,55 @@
+"""What is fixed before a program is compiled: the scheme, which inputs differ between rows, and when to stop."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+
+from ..physics.state import Scheme
+
+
+class SolverOptions(NamedTuple):
+    """When to stop. `tolerance` is in W m-2 (see `residual_scale`); `None` chooses 1e-3 in float64, 0.05 in float32.
+
+    `adjoint_tolerance` is relative to the cotangent; `None` chooses 1e-6 in float64, 1e-5 in float32. A row whose adjoint is
+    still above 1e-2 after `adjoint_max_passes` gets NaN for its derivatives. `rows_at_once`: rows that are solved
+    together, the parts of a batch one after the other; `None` chooses `batches.FORWARD_LAYERS / n_layers` and
+    `batches.BACKWARD_LAYERS / n_layers` on a CPU, and the whole batch on an accelerator.
+    """
+
+    tolerance: float | None = None
+    max_passes: int = 100
+    depth: int = 5
+    adjoint_tolerance: float | None = None
+    adjoint_max_passes: int = 120
+    adjoint_depth: int = 8
+    rows_at_once: int | None = None
+
+
+class Axes(NamedTuple):
+    """Which arrays have a value of their own for each row of a batch, in the order of the leaves of their record.
+
+    All arrays of the forcing and the stress do; these may be shared by the batch.
+    """
+
+    parameters: tuple[bool, ...]
+    site: tuple[bool, ...]
+    closure: tuple[bool, ...] = ()
+
+    @classmethod
+    def of(cls, parameters: Any, site: Any, closure: Any, *, site_by_row: bool) -> Axes:
+        """Axes of an input: parameters of shape `[time]` differ, and the site if each row has its own; a closure is shared."""
+        return cls(
+            parameters=tuple(leaf.ndim > 0 for leaf in jax.tree.leaves(parameters)),
+            site=tuple(site_by_row for _ in jax.tree.leaves(site)),
+            closure=tuple(False for _ in jax.tree.leaves(closure)),
+        )
+
+
+class Static(NamedTuple):
+    """Everything that a compiled program depends on besides shapes and types. Hashable, and its `repr` tells all."""
+
+    scheme: Scheme
+    axes: Axes
+    options: SolverOptions
