@@ -11,7 +11,7 @@ from pybtex.database import parse_string
 
 from canveg_jax import references
 from canveg_jax.site import SITES, SoilRespiration
-from canveg_jax.stress.soil_moisture import STRESSES
+from canveg_jax.stress import STRESSES
 from lightning_modules.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,13 +47,13 @@ def test_keys_in_the_documents_resolve():
     assert keys_in(text) <= set(BIBLIOGRAPHY.entries)
 
 
-NOT_EQUATIONS = {"__init__.py", "state.py", "elementary.py", "column.py", "leaf_exchange.py"}
+NOT_EQUATIONS = {"__init__.py", "state.py", "elementary.py", "base.py", "leaf_exchange.py"}
 """Records, functions of one number, and what puts the equations together."""
 
 
 @pytest.mark.parametrize(
     "path",
-    [p for p in modules("canveg_jax/physics") if p.name not in NOT_EQUATIONS],
+    [p for folder in ("physics", "stress") for p in modules(f"canveg_jax/{folder}") if p.name not in NOT_EQUATIONS],
     ids=lambda p: p.stem,
 )
 def test_every_equation_names_a_source(path):
@@ -95,7 +95,8 @@ def test_the_software_is_cited_as_in_citation_cff():
 
 
 def test_tables_cover_every_scheme_and_preset_with_keys_that_resolve():
-    assert set(STRESSES) <= set(references.STRESS)
+    assert set(references.STRESS) == {*STRESSES, "network"}
+    assert {name: scheme.references for name, scheme in STRESSES.items()} == {n: references.STRESS[n] for n in STRESSES}
     assert set(references.SOIL_RESPIRATION) == set(get_args(SoilRespiration))
     assert set(references.SITE) == set(SITES)
     tables = (

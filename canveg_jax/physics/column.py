@@ -5,7 +5,7 @@
 
 `conditions` and `prepare` compute everything that the unknowns do not change, single numbers first and then profiles. `one_pass`
 maps a state to the next one and to fluxes; the solution is the state that it maps to itself. `profiles` adds the air above.
-All are written for ONE time step and batched with `vmap`. The model is that of [Baldocchi2021] and [Jiang2025] with its
+All are written for ONE time step and batched with `vmap`. The model is that of [Baldocchi1998] and [Jiang2025] with its
 equations solved exactly (docs/decisions.md).
 """
 

@@ -33,7 +33,7 @@ class Jarvis(AbstractStress):
         "jarvis_optimum_temperature",
         "jarvis_temperature_range",
     )
-    references: ClassVar[tuple[str, ...]] = ("Jarvis1976", "WangLeuning1998")
+    references: ClassVar[tuple[str, ...]] = ("Jarvis1976", "Wang1998")
 
     def __call__(self, forcing: Forcing, leaf: LeafEnvironment | None, parameters: Parameters) -> Float[Array, ""]:
         del leaf

@@ -1,4 +1,4 @@
-"""Soil-moisture stress of Wang & Leuning: a ramp between wilting point and field capacity [WangLeuning1998]."""
+"""Soil-moisture stress of Wang & Leuning: a ramp between wilting point and field capacity [Wang1998]."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPAN_BOUNDS = (0.02, 0.45)
 
 
 def soil_moisture_stress(forcing: Forcing, parameters: Parameters) -> Float[Array, ...]:
-    """`clip(10 (theta - theta_min) / (3 (theta_max - theta_min)), 0.001, 1)`, eq. 7 of [WangLeuning1998].
+    """`clip(10 (theta - theta_min) / (3 (theta_max - theta_min)), 0.001, 1)`, eq. 7 of [Wang1998].
 
     `theta` is `soil_water_content`, `theta_min` the wilting point, `theta_max` the field capacity, m3 m-3. The factor reaches
     1 at 30 % of the way from wilting point to field capacity.
@@ -35,7 +35,7 @@ class SoilMoisture(AbstractStress):
 
     in_loop: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ("wilting_point", "field_capacity")
-    references: ClassVar[tuple[str, ...]] = ("WangLeuning1998",)
+    references: ClassVar[tuple[str, ...]] = ("Wang1998",)
 
     def __call__(self, forcing: Forcing, leaf: LeafEnvironment | None, parameters: Parameters) -> Float[Array, ""]:
         del leaf
