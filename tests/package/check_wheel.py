@@ -163,6 +163,7 @@ def run_steps(check: Check) -> None:
     check.step("canveg simulate", ["canveg", "simulate", "simulate.yaml", "--out", "fluxes.nc"], ("fluxes.nc",))
     check.prepare("FLUXNET file", lambda: fluxnet_file(data).to_csv(data / FLUXNET, index=False, na_rep="-9999"))
     check.prepare("my_site.yaml", lambda: (check.work / "my_site.yaml").write_text(readme_config()))
+    check.step("canveg cite", ["canveg", "cite", "--config", "my_site.yaml"], says="@article")
     outputs = ("config.yaml", "metrics.csv", "checkpoints/best.ckpt", "predictions.nc", "scores.csv", "report.png")
     check.step(
         "canveg fit, the README's YAML",
