@@ -139,6 +139,17 @@ class TorchCanopy(torch.nn.Module):
         """Physical values of the tunable parameters, differentiable."""
         return self._bridged.constrain(dict(self.raw.items())) if self.tunable else {}
 
+    def fixed_constants(self) -> dict[str, np.ndarray]:
+        """Copies of everything that training must leave as it is: parameters that are not tuned, constants of the sites."""
+        canopy = self.canopy
+        fixed = {name: getattr(canopy.parameters, name) for name in cv.PARAMETER_TABLE if name not in self.raw}
+        fixed |= {f"site constant {name}": value for name, value in vars(canopy.site_arrays).items()}
+        return {name: np.array(value) for name, value in fixed.items()}
+
+    def plan_batches(self, largest: int) -> None:
+        """From now on pad smaller batches to this size, that of the largest to come (see `pad_to`)."""
+        self.pad_to = largest
+
     @property
     def state_size(self) -> int:
         """Number of unknowns of a half-hour."""

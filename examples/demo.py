@@ -9,6 +9,7 @@ import argparse
 import logging
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import lightning as L
@@ -68,7 +69,7 @@ def main() -> None:
     )
     trainer.fit(model, datamodule=data)
     outputs = trainer.predict(model, datamodule=data, ckpt_path="best", weights_only=True)
-    predictions = predictions_dataset(outputs, data)
+    predictions = predictions_dataset(outputs or [], data)
     say("Scoring")
     table = comparison(predictions, unstressed(model, data, predictions), [test for _, test in unseen])
     files = [
@@ -83,10 +84,10 @@ def main() -> None:
 class Progress(L.Callback):
     """A line per epoch."""
 
-    def __init__(self, say):
+    def __init__(self, say: Callable[[str], None]):
         self.say = say
 
-    def on_train_epoch_end(self, trainer, pl_module) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         metrics = trainer.callback_metrics
         self.say(
             f"epoch {trainer.current_epoch + 1:2d}/{trainer.max_epochs}   validation loss {metrics['val/loss']:.4f}   "
@@ -136,13 +137,13 @@ def comparison(predictions: xr.Dataset, physics: dict[str, np.ndarray], tests: l
         rows[label] = row
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="site")
     kinds = {"RMSE": 1, "NSE": 2}
-    return table[sorted(table.columns, key=lambda c: (c[0] == "stress", c[0], kinds.get(c[1].split()[0], 0)))]
+    return table.loc[:, sorted(table.columns, key=lambda c: (c[0] == "stress", c[0], kinds.get(c[1].split()[0], 0)))]
 
 
 def as_text(table: pd.DataFrame) -> str:
     """The table in print."""
     parts = [
-        f"{title}\n{table[key].to_string(float_format=lambda x: f'{x:.3f}')}"
+        f"{title}\n{table.loc[:, key].to_string(float_format=lambda x: f'{x:.3f}')}"
         for key, title in (
             ("LE", "Latent heat LE, W m-2: test record, measured half-hours (truth = noise floor)"),
             ("NEE", "Net CO2 exchange NEE, umol m-2 s-1"),
@@ -156,7 +157,7 @@ def as_text(table: pd.DataFrame) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--days", type=int, default=80, help="length of the training records")
     parser.add_argument("--test-days", type=int, default=30, help="length of the test records")
     parser.add_argument("--layers", type=int, default=3, help="canopy layers (1 and 3 need no dispersion matrix made)")

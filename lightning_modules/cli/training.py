@@ -7,8 +7,9 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from jsonargparse import Namespace
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
@@ -72,6 +73,11 @@ class TrainingCLI(LightningCLI):
             auto_configure_optimizers=False,
         )
 
+    @property
+    def settings(self) -> Namespace:
+        """All settings of the subcommand that runs."""
+        return self.config[cast(str, self.subcommand)]
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Sites go from the data to the model; checkpoint and early stopping are there by default."""
         parser.link_arguments("data.sites", "model.sites", apply_on="instantiate")
@@ -92,7 +98,7 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Without a validation part, checkpoint and early stopping watch the training loss."""
-        config = self.config[self.subcommand]
+        config = self.settings
         if config.trainer.precision not in (None, 32, "32", "32-true", "64", "64-true"):
             raise ValueError(
                 f"trainer.precision: {config.trainer.precision} would round the physics. Set data.dtype (float64 or "
@@ -107,15 +113,16 @@ class TrainingCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Best checkpoint over all parts: predictions, scores, picture; tuned parameters to the screen."""
-        best = self.trainer.checkpoint_callback.best_model_path or None
+        checkpoint = self.trainer.checkpoint_callback
+        best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
         if best:
             print(f"\nbest checkpoint: {best}")
         if len(table := self.model.parameter_table()):
             shown = table[["start", "value", "lower", "upper", "near_bound", "unit"]]
             print(f"\ntuned parameters (last epoch)\n{shown.to_string(float_format=lambda x: f'{x:.5g}')}")
-        if self.config[self.subcommand].output.after_fit and not self.trainer.fast_dev_run:
+        if self.settings.output.after_fit and not self.settings.trainer.fast_dev_run:
             self.datamodule.predict_part = "all"
-            self._write(self.trainer.predict(self.model, datamodule=self.datamodule, ckpt_path=best))
+            self._write(self.trainer.predict(self.model, datamodule=self.datamodule, ckpt_path=best or None))
 
     def predict(self, **arguments: Any) -> None:
         """Stands in for `Trainer.predict`: its result is written to files."""
@@ -123,7 +130,7 @@ class TrainingCLI(LightningCLI):
 
     def _write(self, outputs: Any) -> None:
         """Predictions, table of scores and picture; the scores of the test part (or all there are) to the screen."""
-        output = self.config[self.subcommand].output
+        output = self.settings.output
         path = Path(output.predictions or Path(self.trainer.log_dir or ".") / "predictions.nc")
         path.parent.mkdir(parents=True, exist_ok=True)
         predictions = predictions_dataset(outputs, self.datamodule)
@@ -132,7 +139,7 @@ class TrainingCLI(LightningCLI):
         scores = write_table(output.scores or path.with_name("scores.csv"), table)
         picture = save_figure(report_figure(predictions), output.report or path.with_name("report.png"))
         parts = table.index.get_level_values("part")
-        shown = table[parts == "test"] if (parts == "test").any() else table
+        shown = table.loc[parts == "test"] if (parts == "test").any() else table
         print(f"\n{table_text(shown)}\n\npredictions: {path}\nscores: {scores}\npicture: {picture}")
 
 

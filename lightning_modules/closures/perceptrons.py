@@ -14,7 +14,7 @@ class Perceptron(nn.Module):
     """`[time, n_inputs] -> [time, n_outputs]`; the last layer starts small, biased to `offset`."""
 
     def __init__(
-        self, n_inputs: int, hidden: Sequence[int], n_outputs: int = 1, activation: str = "tanh", offset: float = 0.0
+        self, n_inputs: int, hidden: Sequence[int], n_outputs: int = 1, *, activation: str = "tanh", offset: float = 0.0
     ):
         super().__init__()
         self.activate = _activation(activation)
@@ -43,6 +43,8 @@ class MonotonePerceptron(nn.Module):
         hidden: widths of the hidden layers.
         offset: output at the start, about.
     """
+
+    sign: torch.Tensor
 
     def __init__(self, direction: Sequence[int], hidden: Sequence[int], offset: float = 0.0):
         super().__init__()

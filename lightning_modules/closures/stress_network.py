@@ -43,6 +43,7 @@ class StressNetwork(nn.Module):
         self,
         inputs: Sequence[str] = DEFAULT_NETWORK_INPUTS,
         hidden: Sequence[int] = (16, 16),
+        *,
         activation: Literal["tanh", "silu"] = "tanh",
         initial: float = 0.95,
         monotone: bool = False,

@@ -65,6 +65,7 @@ class FluxTowerDataModule(L.LightningDataModule):
         self,
         towers: list[TowerFiles] | None = None,
         datasets: Sequence[tuple[Any, ...]] | None = None,
+        *,
         folder: str | None = None,
         site_options: dict[str, Any] | None = None,
         targets: list[str] = list(DEFAULT_TARGETS),  # noqa: B006 - copied below, a list for the command line
@@ -121,7 +122,9 @@ class FluxTowerDataModule(L.LightningDataModule):
         if not self.parts:
             self._read_and_split()
         if "val" not in self.parts and self.trainer is not None:
-            self.trainer.limit_val_batches = 0
+            self.trainer.limit_val_batches = (
+                0  # Lightning's only way not to validate; it warns of a loader without batches
+            )
 
     def _read_and_split(self) -> None:
         pairs = (
@@ -169,6 +172,10 @@ class FluxTowerDataModule(L.LightningDataModule):
             left_out = f" ({sum(part.incomplete)} left out: forcing incomplete)" if sum(part.incomplete) else ""
             lines.append(f"{name}: {len(part)} half-hours{left_out}; measured: {measured}")
         return "\n".join(lines)
+
+    def largest_batch(self) -> int:
+        """Number of half-hours of the largest batch of any loader; known after `setup`."""
+        return min(self.batch_size, max(len(part) for part in self.parts.values()))
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled half-hours of the training part."""

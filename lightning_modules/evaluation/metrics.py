@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -60,6 +60,23 @@ def _varies(n: torch.Tensor, total: torch.Tensor, squares: torch.Tensor) -> bool
     return bool(n >= 2) and bool(squares / n - (total / n) ** 2 > 1e-12 * squares / n)
 
 
+class _ScoresOfOneFlux(nn.Module):
+    """The five scores, summed in float64."""
+
+    def __init__(self):
+        super().__init__()
+        self.RMSE = MeanSquaredError(squared=False)
+        self.NSE = R2Score()
+        self.KGE = KlingGuptaEfficiency()
+        self.bias = Bias()
+        self.r = PearsonCorrCoef()
+        for metric in self.by_name().values():
+            metric.set_dtype(torch.float64)
+
+    def by_name(self) -> dict[str, Metric]:
+        return {"RMSE": self.RMSE, "NSE": self.NSE, "KGE": self.KGE, "bias": self.bias, "r": self.r}
+
+
 class FluxMetrics(nn.Module):
     """RMSE, NSE, KGE, bias and r of each flux, each over its own measured half-hours that the canopy solved.
 
@@ -73,13 +90,7 @@ class FluxMetrics(nn.Module):
     def __init__(self, targets: Sequence[str] = DEFAULT_TARGETS):
         super().__init__()
         self.targets = check_targets(targets)
-        self.scores = nn.ModuleDict()
-        for name in self.targets:
-            scores = {
-                "RMSE": MeanSquaredError(squared=False), "NSE": R2Score(), "KGE": KlingGuptaEfficiency(),
-                "bias": Bias(), "r": PearsonCorrCoef(),
-            }  # fmt: skip
-            self.scores[name] = nn.ModuleDict({key: metric.set_dtype(torch.float64) for key, metric in scores.items()})
+        self.scores = nn.ModuleDict({name: _ScoresOfOneFlux() for name in self.targets})
 
     def update(
         self,
@@ -95,18 +106,18 @@ class FluxMetrics(nn.Module):
             used = measured[name] if converged is None else measured[name] & converged
             if bool(used.any()):
                 pairs = fluxes[FLUX_OF_TARGET[name]].detach()[used].double(), target[name][used].double()
-                for metric in self.scores[name].values():
+                for metric in self._of(name).by_name().values():
                     metric.update(*pairs)
 
     def compute(self) -> dict[str, torch.Tensor]:
         """All scores so far, and the number of samples of each flux."""
         result = {}
         for name in self.targets:
-            flux, scores = FLUX_OF_TARGET[name], self.scores[name]
-            n, s, o, ss, oo, _ = scores["bias"].moments
+            flux, scores = FLUX_OF_TARGET[name], self._of(name)
+            n, s, o, ss, oo, _ = scores.bias.moments
             observed_vary, modelled_vary = (_varies(n, total, squares) for total, squares in ((o, oo), (s, ss)))
             defined_if = {"RMSE": n >= 1, "bias": n >= 1, "NSE": observed_vary}
-            for key, metric in scores.items():
+            for key, metric in scores.by_name().items():
                 defined = defined_if.get(key, observed_vary and modelled_vary)
                 value = metric.compute() if defined else torch.full((), torch.nan, dtype=torch.float64, device=n.device)
                 result[f"{key}_{flux}"] = value
@@ -115,9 +126,12 @@ class FluxMetrics(nn.Module):
 
     def reset(self) -> None:
         """Forget all samples."""
-        for scores in self.scores.values():
-            for metric in scores.values():
+        for name in self.targets:
+            for metric in self._of(name).by_name().values():
                 metric.reset()
+
+    def _of(self, name: str) -> _ScoresOfOneFlux:
+        return cast(_ScoresOfOneFlux, self.scores[name])
 
 
 class LossSums(Metric):

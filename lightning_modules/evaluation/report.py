@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib import dates as mdates
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from canveg_jax.files import replacing
 
@@ -22,7 +23,7 @@ WINDOW_DAYS = 10
 ENOUGH_DAYS = 20
 """Records longer than this get a row of daily means as well."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titlelocation": "left",
     "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
     "font.size": 9,
@@ -62,7 +63,7 @@ def report_figure(
         heights = [8.4 if tall else 5.8 for tall in long]
         figure = Figure(figsize=(15.0, sum(heights)), layout="constrained")
         FigureCanvasAgg(figure)
-        subfigures = np.atleast_1d(figure.subfigures(len(blocks), 1, height_ratios=heights, hspace=0.04))
+        subfigures = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights, hspace=0.04)[:, 0]
         for subfigure, (site, block), tall in zip(subfigures, blocks, long, strict=True):
             count = f"{block.sizes['row']} half-hours ({', '.join(present)})"
             failed = int((~block["converged"].values).sum())
@@ -85,7 +86,7 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> Path:
     return path
 
 
-def _draw_site(subfigure, block: xr.Dataset, tall: bool) -> None:
+def _draw_site(subfigure: SubFigure, block: xr.Dataset, tall: bool) -> None:
     grid = subfigure.add_gridspec(3 if tall else 2, 10)
     for i, flux in enumerate(FLUXES):
         if f"{flux}_observed" not in block:

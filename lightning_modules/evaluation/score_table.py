@@ -27,7 +27,7 @@ def score_table(predictions: xr.Dataset) -> pd.DataFrame:
     Columns `n` (half-hours scored), `RMSE` and `bias` in the unit of the flux, `NSE`, `KGE`, `r`; NaN where undefined.
     """
     fluxes = {t: info.flux for t, info in TARGET_TABLE.items() if f"{info.flux}_observed" in predictions}
-    columns = {name: predictions[name].values for name in predictions.data_vars}
+    columns = {str(name): predictions[name].values for name in predictions.data_vars}
     sunny = columns["shortwave_in"] > 0
     periods = {"all": np.ones(len(sunny), dtype=bool), "day": sunny, "night": ~sunny}
     site_of = predictions["site_index"].values
@@ -46,7 +46,7 @@ def score_table(predictions: xr.Dataset) -> pd.DataFrame:
 
 def table_text(table: pd.DataFrame, periods: tuple[str, ...] = ("all", "day", "night")) -> str:
     """The table as text to print; undefined scores are left blank, fluxes without any measurement are left out."""
-    shown = table[table.index.get_level_values("period").isin(periods) & (table["n"] > 0)]
+    shown = table.loc[table.index.get_level_values("period").isin(periods) & (table["n"] > 0)]
     return shown.to_string(float_format=lambda x: f"{x:.3f}", na_rep="") if len(shown) else "nothing was measured"
 
 

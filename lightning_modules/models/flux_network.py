@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import lightning as L
 import torch
-from torch import nn
 
 from ..closures.perceptrons import Perceptron
 from ..data.inputs import check_inputs, compute_inputs
 from ..data.statistics import ScalingStatistics
 from ..data.targets import FLUX_OF_TARGET
-from ..evaluation.metrics import FluxMetrics, LossSums
 from .baselines import NINE_INPUTS
-from .losses import FluxLoss, LossKind, LossTerms, loss_weights
+from .flux_task import FluxTask
+from .losses import FluxLoss, LossKind, loss_weights
 
 
-class FluxNetwork(L.LightningModule):
+class FluxNetwork(FluxTask):
     """Perceptron `inputs -> weighted fluxes`, inputs and outputs standardised with the training part's statistics.
 
     Trained with the loss, masks, splits and scores of `HybridCanopy`.
@@ -30,16 +28,17 @@ class FluxNetwork(L.LightningModule):
         lr, weight_decay: of AdamW.
     """
 
+    stages_that_scale = ("fit", "validate", "test", "predict")
+
     input_mean: torch.Tensor
     input_sd: torch.Tensor
     target_mean: torch.Tensor
-    target_sd: torch.Tensor
-    has_statistics: torch.Tensor
 
     def __init__(
         self,
         inputs: Sequence[str] = NINE_INPUTS,
         hidden: Sequence[int] = (32, 32),
+        *,
         activation: str = "tanh",
         le_weight: float = 0.5,
         weights: dict[str, float] | None = None,
@@ -47,41 +46,26 @@ class FluxNetwork(L.LightningModule):
         lr: float = 3e-3,
         weight_decay: float = 0.0,
     ):
-        super().__init__()
+        flux_loss = FluxLoss(loss_weights(le_weight, weights), loss)
+        super().__init__(flux_loss, tuple(flux_loss.weights))
         self.inputs = check_inputs(inputs)
-        self.loss = FluxLoss(loss_weights(le_weight, weights), loss)
-        self.targets = tuple(self.loss.weights)
-        self.perceptron = Perceptron(len(self.inputs), hidden, len(self.targets), activation)
-        for name, size in (("input", len(self.inputs)), ("target", len(self.targets))):
-            self.register_buffer(f"{name}_mean", torch.zeros(size, dtype=torch.float64))
-            self.register_buffer(f"{name}_sd", torch.ones(size, dtype=torch.float64))
-        self.register_buffer("has_statistics", torch.tensor(False))
-        self.flux_metrics = nn.ModuleDict({part: FluxMetrics(self.targets) for part in ("val", "test")})
-        self.loss_sums = nn.ModuleDict({part: LossSums(self.loss.weights) for part in ("val", "test")})
+        self.targets = tuple(flux_loss.weights)
+        self.perceptron = Perceptron(len(self.inputs), hidden, len(self.targets), activation=activation)
+        self.register_buffer("input_mean", torch.zeros(len(self.inputs), dtype=torch.float64))
+        self.register_buffer("input_sd", torch.ones(len(self.inputs), dtype=torch.float64))
+        self.register_buffer("target_mean", torch.zeros(len(self.targets), dtype=torch.float64))
         self.save_hyperparameters({
             "inputs": list(inputs), "hidden": list(hidden), "activation": activation, "le_weight": le_weight,
             "weights": weights, "loss": loss, "lr": lr, "weight_decay": weight_decay,
         })  # fmt: skip
 
-    def set_statistics(self, statistics: ScalingStatistics) -> None:
-        """Take means and standard deviations of inputs and targets."""
-        for kind, names, entries in (
-            ("input", self.inputs, statistics.inputs),
-            ("target", self.targets, statistics.targets),
-        ):
-            for i, name in enumerate(names):
-                if name not in entries:
-                    raise ValueError(
-                        f"the training part has no measured '{name}'. Give it weight 0, or use data that have it."
-                    )
-                getattr(self, f"{kind}_mean")[i] = entries[name].mean
-                getattr(self, f"{kind}_sd")[i] = entries[name].sd or 1.0
-        self.has_statistics.fill_(True)
-
-    def setup(self, stage: str) -> None:
-        """Take the statistics of the data module, unless a checkpoint brought some."""
-        if not self.has_statistics:
-            self.set_statistics(self.trainer.datamodule.statistics)
+    def take_statistics(self, statistics: ScalingStatistics) -> None:
+        """Means of the fluxes, means and standard deviations of the inputs (a constant input is only centred)."""
+        for i, name in enumerate(self.targets):
+            self.target_mean[i] = statistics.targets[name].mean
+        for i, name in enumerate(self.inputs):
+            self.input_mean[i] = statistics.inputs[name].mean
+            self.input_sd[i] = statistics.inputs[name].sd or 1.0
 
     def forward(self, forcing: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Fluxes `[time]` by model output name, float64."""
@@ -90,46 +74,10 @@ class FluxNetwork(L.LightningModule):
         outputs = self.perceptron(scaled).double() * self.target_sd + self.target_mean
         return {FLUX_OF_TARGET[name]: outputs[:, i] for i, name in enumerate(self.targets)}
 
-    def batch_loss(self, batch: Mapping[str, Any], fluxes: Mapping[str, torch.Tensor]) -> LossTerms:
-        """Masked loss of a batch."""
-        sd = {name: self.target_sd[i] for i, name in enumerate(self.targets)}
-        return self.loss(fluxes, batch["target"], batch["measured"], sd)
-
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
-        loss = self.batch_loss(batch, self(batch["forcing"])).loss
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["row"]))
-        return loss
-
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self._evaluate("val", batch)
-
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self._evaluate("test", batch)
-
-    def on_validation_epoch_end(self) -> None:
-        self._report("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._report("test")
-
-    def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """`fluxes`, `observed`, `measured`, `row`, `site`."""
-        return {
-            "fluxes": self(batch["forcing"]), "observed": batch["target"], "measured": batch["measured"],
-            "row": batch["row"], "site": batch["site"],
-        }  # fmt: skip
+    def fluxes(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """`forward` of a batch."""
+        return self(batch["forcing"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW."""
         return torch.optim.AdamW(self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
-
-    def _evaluate(self, part: str, batch: Mapping[str, Any]) -> None:
-        fluxes = self(batch["forcing"])
-        terms = self.batch_loss(batch, fluxes)
-        self.loss_sums[part].update(terms.sums, terms.counts)
-        self.flux_metrics[part].update(fluxes, batch["target"], batch["measured"])
-
-    def _report(self, part: str) -> None:
-        self.log(f"{part}/loss", self.loss_sums[part].compute(), prog_bar=True)
-        self.loss_sums[part].reset()
-        self.log_dict({f"{part}/{name}": value for name, value in self.flux_metrics[part].compute().items()})
-        self.flux_metrics[part].reset()

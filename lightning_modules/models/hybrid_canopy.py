@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
 import lightning as L
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
 import canveg_jax as cv
 from bridges import TorchCanopy
-from canveg_jax import NotConvergedWarning, Site
+from canveg_jax import Site
 from canveg_jax.io.tower_files import as_site
 
 from ..closures.registry import build_stress, stress_specification
 from ..data.inputs import with_scaled_lai
-from ..data.splits import PARTS
 from ..data.statistics import ScalingStatistics
 from ..data.targets import DEFAULT_TARGETS
-from ..evaluation.metrics import FluxMetrics, LossSums
-from .losses import FluxLoss, LossKind, LossTerms, loss_weights
+from ..protocols import Physics, StandardisesInputs, as_physics
+from .callbacks import ConstantsUnchanged, SkipNonFiniteSteps
+from .flux_task import FluxTask
+from .losses import FluxLoss, LossKind, loss_weights
 from .solution_memory import SolutionMemory
 from .tuned_parameters import parameter_table
 
 
-class NonFiniteGradientWarning(UserWarning):
-    """A gradient was not finite; that optimiser step was left out, and counted in `train/skipped_steps`."""
-
-
-class HybridCanopy(L.LightningModule):
+class HybridCanopy(FluxTask):
     """Canopy physics with a stress module and tunable parameters, trained on masked fluxes.
 
     Parameters are tuned as unconstrained numbers behind a smooth transform, so none can leave its physical range;
     everything else stays bit-identical, which is verified after training. Half-hours that do not converge take no part
     in loss and scores; their number is logged and warned about.
 
-    Logged: `train/loss`, `val/loss`, `test/loss`, the scores of `FluxMetrics` (`val/NSE_LE` ...),
-    `<part>/not_converged` (count) and `<part>/not_converged_share`.
+    It computes in the precision of its data, float64 included, whatever JAX's own setting. Logged as by `FluxTask`, and
+    `train/skipped_steps`.
 
     Example:
         >>> model = HybridCanopy(data.sites, tunable=["kball", "vcopt"], stress="network")      # doctest: +SKIP
@@ -68,19 +63,18 @@ class HybridCanopy(L.LightningModule):
             same tolerance.
         statistics: scaling statistics, if they do not come from the data module (`ScalingStatistics` or its
             `to_dict()`).
-        physics: replaces `TorchCanopy`: a module `(forcing, stress=) -> dict of fluxes` with `raw` and
-            `parameter_values()`.
+        physics: replaces `TorchCanopy`: a module with the members of `lightning_modules.protocols.Physics`.
 
     Raises:
         ValueError, UnknownParameterError: a setting that cannot be right; the message has the remedy.
     """
 
-    target_sd: torch.Tensor
-    has_statistics: torch.Tensor
+    physics: Physics
 
     def __init__(
         self,
         sites: Sequence[Site | str | dict[str, Any]],
+        *,
         tunable: Sequence[str] | None = None,
         parameters: dict[str, float] | None = None,
         stress: nn.Module | dict[str, Any] | str | None = "network",
@@ -98,33 +92,25 @@ class HybridCanopy(L.LightningModule):
         statistics: ScalingStatistics | dict[str, Any] | None = None,
         physics: nn.Module | None = None,
     ):
-        super().__init__()
-        jax.config.update("jax_enable_x64", True)
+        super().__init__(FluxLoss(loss_weights(le_weight, weights), loss), DEFAULT_TARGETS)
         self.sites = tuple(as_site(site) for site in sites)
         if not self.sites:
             raise ValueError("HybridCanopy: expected at least one site; got none.")
-        self._check_settings(network_lr, parameter_lr, weight_decay, prior_weight, schedule)
+        _check_settings(network_lr, parameter_lr, weight_decay, prior_weight, schedule)
         tunable = list(cv.TUNABLE if tunable is None else tunable)
-        self.stress = build_stress(stress)
-        if physics is None:
-            canopy = cv.Canopy(
-                self.sites, cv.Parameters(**(parameters or {})), options=cv.SolverOptions(**(solver or {}))
-            )
-            physics = TorchCanopy(canopy, tunable=tunable, per_site=per_site)
-        self.physics = physics
-        remembers = isinstance(physics, TorchCanopy) and warm_start
-        self._memory = SolutionMemory(physics.state_size) if remembers else None
+        with jax.enable_x64(True):
+            self.stress = build_stress(stress)
+            if physics is None:
+                canopy = cv.Canopy(
+                    self.sites, cv.Parameters(**(parameters or {})), options=cv.SolverOptions(**(solver or {}))
+                )
+                physics = TorchCanopy(canopy, tunable=tunable, per_site=per_site)
+            self.physics = as_physics(physics)
+        remembers = warm_start and self.physics.state_size > 0
+        self._memory = SolutionMemory(self.physics.state_size) if remembers else None
         self.start_values = {name: value.numpy().copy() for name, value in self._physical_values().items()}
-        for name, z in self._raw().items():
+        for name, z in self.physics.raw.items():
             self.register_buffer(f"start_{name}", z.detach().clone())
-        self.loss = FluxLoss(loss_weights(le_weight, weights), loss)
-        self.register_buffer("target_sd", torch.ones(len(self.loss.weights), dtype=torch.float64))
-        self.register_buffer("has_statistics", torch.tensor(False))
-        self.flux_metrics = nn.ModuleDict({part: FluxMetrics(DEFAULT_TARGETS) for part in PARTS[1:]})
-        self.loss_sums = nn.ModuleDict({part: LossSums(self.loss.weights) for part in PARTS[1:]})
-        self._solved = {part: [0, 0] for part in PARTS}
-        self._skipped_steps = 0
-        self._constants: dict[str, np.ndarray] = {}
         self.save_hyperparameters({
             "sites": [site.model_dump(mode="json") for site in self.sites], "tunable": tunable,
             "parameters": parameters, "stress": stress_specification(self.stress), "le_weight": le_weight,
@@ -148,36 +134,30 @@ class HybridCanopy(L.LightningModule):
         `stress` is the factor used (1 without a stress module); diagnostics are `converged`, `residual`, `passes`. With `start`
         (see `TorchCanopy`) also `state`.
         """
-        forcing = dict(forcing)
-        module = self.stress
-        factor = None if module is None else module(with_scaled_lai(forcing, site, self.sites))
+        with jax.enable_x64(True):
+            return self._solved(forcing, site, start)
+
+    def _solved(
+        self, forcing: Mapping[str, torch.Tensor], site: torch.Tensor | None, start: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        stress = None if self.stress is None else self.stress(with_scaled_lai(forcing, site, self.sites))
+        columns = {**forcing, **({} if site is None else {"site": site})}
         more = {} if start is None else {"start": start}
-        out = self.physics({**forcing, "site": site} if site is not None else forcing, stress=factor, **more)
-        return {**out, "stress": torch.ones_like(forcing["air_temperature"]) if factor is None else factor}
+        out = self.physics(columns, stress=stress, **more)
+        return {**out, "stress": torch.ones_like(forcing["air_temperature"]) if stress is None else stress}
 
-    def set_statistics(self, statistics: ScalingStatistics | Mapping[str, Any]) -> None:
-        """Take scaling statistics of a training part into the buffers.
-
-        Raises:
-            ValueError: a target that the loss weighs was never measured there, or does not vary.
-        """
-        if not isinstance(statistics, ScalingStatistics):
-            statistics = ScalingStatistics.from_dict(statistics)
-        for i, name in enumerate(self.loss.weights):
-            if name not in statistics.targets or not statistics.targets[name].sd > 0:
-                raise ValueError(
-                    f"the loss weighs '{name}', but the training part has no measured samples of it that vary. Give "
-                    "it weight 0 (le_weight, weights), or use data that have it."
-                )
-            self.target_sd[i] = statistics.targets[name].sd
-        if self.stress is not None and hasattr(self.stress, "set_statistics"):
+    def take_statistics(self, statistics: ScalingStatistics) -> None:
+        """Those of its inputs to a stress module that standardises them."""
+        if isinstance(self.stress, StandardisesInputs):
             self.stress.set_statistics(statistics)
-        self.has_statistics.fill_(True)
 
-    def batch_loss(self, batch: Mapping[str, Any], fluxes: Mapping[str, torch.Tensor]) -> LossTerms:
-        """Masked loss of a batch (without the prior term)."""
-        sd = {name: self.target_sd[i] for i, name in enumerate(self.loss.weights)}
-        return self.loss(fluxes, batch["target"], batch["measured"], sd, fluxes["converged"])
+    def fluxes(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """`forward` of a batch."""
+        return self(batch["forcing"], batch["site"])
+
+    def fluxes_to_train_on(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """`trainable_fluxes`."""
+        return self.trainable_fluxes(batch)
 
     def trainable_fluxes(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Fluxes of a batch whose gradient half-hours without a finite solution cannot spoil.
@@ -203,102 +183,50 @@ class HybridCanopy(L.LightningModule):
 
     def prior(self) -> torch.Tensor:
         """Mean squared distance of the unconstrained parameters from their start."""
-        pulls = [(z - getattr(self, f"start_{name}")).square().mean() for name, z in self._raw().items()]
+        pulls = [(z - getattr(self, f"start_{name}")).square().mean() for name, z in self.physics.raw.items()]
         return torch.stack(pulls).mean() if pulls else self.target_sd.new_zeros(())
+
+    def penalty(self) -> torch.Tensor | float:
+        """The prior, weighted."""
+        weight = self.hparams["prior_weight"]
+        return weight * self.prior() if weight > 0 else 0.0
+
+    def predicted(self, fluxes: dict[str, torch.Tensor]) -> dict[str, Any]:
+        """`fluxes` (all outputs of the canopy by name, with `converged` and `residual`) and `stress`."""
+        stress = fluxes.pop("stress")
+        return {"fluxes": fluxes, "stress": stress}
 
     # --- Lightning
 
     def setup(self, stage: str) -> None:
-        """Take the statistics of the data module, unless the constructor or a checkpoint gave some."""
+        """See that there is something to train, that sites are those of the data, and that batches of few sizes compile.
+
+        Raises:
+            ValueError: nothing can be trained, other sites, or no scaling statistics.
+        """
         if stage == "fit" and not any(p.requires_grad for p in self.parameters()):
             raise ValueError(
                 "there is nothing to train: no tunable parameter and no stress module with weights. Use test or "
                 "predict for physics alone, or name parameters in `tunable`."
             )
-        data = getattr(self.trainer, "datamodule", None)
-        names = [site.name for site in getattr(data, "sites", self.sites)]
-        if names != [site.name for site in self.sites]:
-            raise ValueError(
-                f"the data have the sites {', '.join(names)}, the model {', '.join(s.name for s in self.sites)}. "
-                "Build the model with `sites=data.sites`."
-            )
-        if getattr(data, "parts", None) and isinstance(self.physics, TorchCanopy):
-            self.physics.pad_to = min(data.batch_size, max(len(part) for part in data.parts.values()))
-        if not self.has_statistics:
-            if getattr(data, "statistics", None) is not None:
-                self.set_statistics(data.statistics)
-            elif stage in ("fit", "validate", "test"):
+        if (data := self.tower_data) is not None:
+            names, here = ([site.name for site in sites] for sites in (data.sites, self.sites))
+            if names != here:
                 raise ValueError(
-                    "no scaling statistics: use a FluxTowerDataModule, or give "
-                    "statistics=ScalingStatistics.of(training_set, sites)."
+                    f"the data have the sites {', '.join(names)}, the model {', '.join(here)}. Build the model with "
+                    "`sites=data.sites`."
                 )
+            self.physics.plan_batches(data.largest_batch())
+        super().setup(stage)
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        """Skipping of steps that are not finite, and the check that constants stayed as they were."""
+        return [SkipNonFiniteSteps(), ConstantsUnchanged(self.physics)]
 
     def on_fit_start(self) -> None:
-        self._constants = self._fixed_constants()
+        """Forget solutions: rows of other data."""
         if self._memory is not None:
-            self._memory.forget()  # rows of other data
-
-    def on_fit_end(self) -> None:
-        now = self._fixed_constants()
-        changed = [name for name, value in self._constants.items() if value.tobytes() != now[name].tobytes()]
-        if changed:
-            raise RuntimeError(f"constants that are not tuned changed during training: {', '.join(changed)}.")
-
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
-        fluxes = self.trainable_fluxes(batch)
-        loss = self.batch_loss(batch, fluxes).loss
-        n = len(fluxes["converged"])
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=n)
-        self._count("train", fluxes["converged"])
-        if self.hparams["prior_weight"] > 0:
-            loss = loss + self.hparams["prior_weight"] * self.prior()
-        return loss
-
-    def on_after_backward(self) -> None:
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        if gradients and not all(bool(torch.isfinite(g).all()) for g in gradients):
-            for p in self.parameters():
-                p.grad = None
-            self._skipped_steps += 1
-            warnings.warn(
-                f"a gradient was not finite; step {self.global_step} was left out.",
-                NonFiniteGradientWarning,
-                stacklevel=2,
-            )
-
-    def on_train_epoch_end(self) -> None:
-        self._report_solved("train")
-        self.log("train/skipped_steps", float(self._skipped_steps), reduce_fx="sum", sync_dist=True)
-        self._skipped_steps = 0
-
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self._evaluate("val", batch)
-
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self._evaluate("test", batch)
-
-    def on_validation_epoch_end(self) -> None:
-        self._report_scores("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._report_scores("test")
-
-    def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """One batch of predictions.
-
-        Keys: `fluxes` (all outputs of the canopy by name, with `converged` and `residual`), `stress`, `observed` and
-        `measured` by target, `row`, `site`.
-        """
-        fluxes = self(batch["forcing"], batch["site"])
-        self._count("test", fluxes["converged"])
-        stress = fluxes.pop("stress")
-        return {
-            "fluxes": fluxes, "stress": stress, "observed": batch["target"], "measured": batch["measured"],
-            "row": batch["row"], "site": batch["site"],
-        }  # fmt: skip
-
-    def on_predict_epoch_end(self) -> None:
-        self._warn_not_converged("test", "prediction")
+            self._memory.forget()
 
     def configure_optimizers(self) -> Any:
         """AdamW with a learning rate for the stress module and one for the process parameters."""
@@ -322,65 +250,19 @@ class HybridCanopy(L.LightningModule):
         names = [site.name for site in self.sites] if self.hparams["per_site"] else None
         return parameter_table(self.start_values, {n: v.numpy() for n, v in self._physical_values().items()}, names)
 
-    # --- internals
-
-    def _raw(self) -> dict[str, torch.Tensor]:
-        return dict(self.physics.raw.items())
-
     def _physical_values(self) -> dict[str, torch.Tensor]:
-        with torch.no_grad():
+        with torch.no_grad(), jax.enable_x64(True):
             return {name: value.detach().cpu() for name, value in self.physics.parameter_values().items()}
 
-    def _fixed_constants(self) -> dict[str, np.ndarray]:
-        canopy = getattr(self.physics, "canopy", None)
-        if canopy is None:
-            return {}
-        tuned = self._raw()
-        site = {f"site array {i}": np.array(leaf) for i, leaf in enumerate(jax.tree.leaves(canopy.site_arrays))}
-        return {name: np.array(v) for name, v in canopy.parameters.values.items() if name not in tuned} | site
 
-    def _evaluate(self, part: str, batch: Mapping[str, Any]) -> None:
-        fluxes = self(batch["forcing"], batch["site"])
-        terms = self.batch_loss(batch, fluxes)
-        self.loss_sums[part].update(terms.sums, terms.counts)
-        self.flux_metrics[part].update(fluxes, batch["target"], batch["measured"], fluxes["converged"])
-        self._count(part, fluxes["converged"])
-
-    def _count(self, part: str, converged: torch.Tensor) -> None:
-        self._solved[part][0] += int((~converged).sum())
-        self._solved[part][1] += len(converged)
-
-    def _report_scores(self, part: str) -> None:
-        self.log(f"{part}/loss", self.loss_sums[part].compute(), prog_bar=True)
-        self.loss_sums[part].reset()
-        self.log_dict({f"{part}/{name}": value for name, value in self.flux_metrics[part].compute().items()})
-        self.flux_metrics[part].reset()
-        self._report_solved(part)
-
-    def _report_solved(self, part: str) -> None:
-        failed, total = self._solved[part]
-        self.log(f"{part}/not_converged", float(failed), reduce_fx="sum", sync_dist=True)
-        self.log(f"{part}/not_converged_share", failed / max(total, 1), sync_dist=True)
-        self._warn_not_converged(part, part)
-
-    def _warn_not_converged(self, part: str, what: str) -> None:
-        failed, total = self._solved[part]
-        self._solved[part] = [0, 0]
-        if failed:
-            warnings.warn(
-                f"{what}: {failed} of {total} half-hours did not converge and took no part in loss and scores "
-                "(their fluxes are flagged in predictions). Raise max_passes in `solver` if there are many.",
-                NotConvergedWarning,
-                stacklevel=3,
-            )
-
-    @staticmethod
-    def _check_settings(network_lr, parameter_lr, weight_decay, prior_weight, schedule) -> None:
-        for name, value in (("network_lr", network_lr), ("parameter_lr", parameter_lr)):
-            if not value > 0:
-                raise ValueError(f"{name} must be positive; got {value!r}.")
-        for name, value in (("weight_decay", weight_decay), ("prior_weight", prior_weight)):
-            if not value >= 0:
-                raise ValueError(f"{name} must not be negative; got {value!r}.")
-        if schedule not in ("constant", "cosine"):
-            raise ValueError(f"schedule must be 'constant' or 'cosine'; got {schedule!r}.")
+def _check_settings(
+    network_lr: float, parameter_lr: float, weight_decay: float, prior_weight: float, schedule: str
+) -> None:
+    for name, value in (("network_lr", network_lr), ("parameter_lr", parameter_lr)):
+        if not value > 0:
+            raise ValueError(f"{name} must be positive; got {value!r}.")
+    for name, value in (("weight_decay", weight_decay), ("prior_weight", prior_weight)):
+        if not value >= 0:
+            raise ValueError(f"{name} must not be negative; got {value!r}.")
+    if schedule not in ("constant", "cosine"):
+        raise ValueError(f"schedule must be 'constant' or 'cosine'; got {schedule!r}.")

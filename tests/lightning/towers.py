@@ -24,7 +24,7 @@ def boring_fluxes(shortwave, stress, kball, soil_temperature):
 
 
 class BoringCanopy(torch.nn.Module):
-    """`boring_fluxes` with the interface of `TorchCanopy`. Half-hours of `broken` rows do not converge and are NaN."""
+    """`boring_fluxes` as `lightning_modules.protocols.Physics`. Half-hours of `broken` rows do not converge and are NaN."""
 
     def __init__(self, kball: float = 8.17, tunable: bool = True, broken_above: float = np.inf):
         super().__init__()
@@ -32,6 +32,14 @@ class BoringCanopy(torch.nn.Module):
         self.raw = torch.nn.ParameterDict({"kball": torch.nn.Parameter(z)} if tunable else {})
         self.fixed = kball
         self.broken_above = broken_above
+        self.state_size = 0
+        self.largest_batch = 0
+
+    def fixed_constants(self):
+        return {"kball": np.array(self.fixed)} if not self.raw else {}
+
+    def plan_batches(self, largest):
+        self.largest_batch = largest
 
     def parameter_values(self):
         return {name: 2.0 + 18.0 * torch.sigmoid(z) for name, z in self.raw.items()}

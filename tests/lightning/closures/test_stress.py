@@ -117,7 +117,7 @@ def test_lai_is_scaled_as_in_the_canopy():
 
 
 def test_specification_rebuilds_the_module():
-    for module in (StressNetwork(["lai"], [3], "silu", 0.9), SoilMoistureStress(0.1, 0.25), None):
+    for module in (StressNetwork(["lai"], [3], activation="silu", initial=0.9), SoilMoistureStress(0.1, 0.25), None):
         again = build_stress(stress_specification(module))
         assert type(again) is type(module)
         if module is not None:

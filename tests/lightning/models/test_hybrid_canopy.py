@@ -206,6 +206,21 @@ def test_prior_pulls_parameters_to_their_start(tower):
     assert model.prior() > 0
 
 
+def test_training_without_a_validation_part(tower):
+    model = boring()
+    fit = trainer(max_epochs=2)
+    fit.fit(model, datamodule=datamodule(tower, val_every=0))
+    assert "train/loss" in fit.callback_metrics and "val/loss" not in fit.callback_metrics
+
+
+def test_physics_hears_of_the_largest_batch_and_must_be_complete(tower):
+    model = boring()
+    trainer().validate(model, datamodule=datamodule(tower, batch_size=48), verbose=False)
+    assert model.physics.largest_batch == 48
+    with pytest.raises(ValueError, match="physics: Linear lacks raw, state_size"):
+        boring(physics=nn.Linear(1, 1))
+
+
 def test_float32_data(tower):
     model = boring()
     fit = trainer()

@@ -1,5 +1,10 @@
 """The Lightning module around the real canopy (one layer): derivatives, twin experiment, constants, precision."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import lightning as L
 import numpy as np
@@ -10,8 +15,10 @@ import canveg_jax as cv
 from bridges import TorchCanopy
 from canveg_jax.synthetic import synthetic_tower
 from lightning_modules import FluxTowerDataModule, HybridCanopy, StressNetwork
+from lightning_modules.models.callbacks import ConstantsUnchanged
 from tests.lightning.towers import SITE
 
+ROOT = Path(__file__).parents[3]
 BATCH = 64
 TRUTH = {"kball": 11.0, "q10a": 7.0}
 TIGHT = {"tolerance": 1e-9, "adjoint_tolerance": 1e-11}
@@ -165,17 +172,22 @@ def test_constants_are_bit_identical_and_a_change_is_noticed(physics, data):
     for name, value in physics.canopy.parameters.values.items():
         assert np.array(value).tobytes() == before[name].tobytes(), name
     assert physics.raw["kball"].item() != model.start_kball.item()
-    model.on_fit_start()
+    check, fit = ConstantsUnchanged(physics), trainer()
+    check.on_fit_start(fit, model)
     kept = physics.canopy.parameters
     physics.canopy.parameters = kept.replace({"hkin": 99_999.0})
     with pytest.raises(RuntimeError, match="hkin"):
-        model.on_fit_end()
+        check.on_fit_end(fit, model)
     physics.canopy.parameters = kept
 
 
 def test_checkpoint_needs_neither_data_nor_arguments(data, tmp_path):
     model = HybridCanopy(
-        [SITE], ["kball", "par_reflect", "par_trans"], {"vcopt": 90.0, "kball": 9.0}, "soil_moisture", solver=TIGHT
+        [SITE],
+        tunable=["kball", "par_reflect", "par_trans"],
+        parameters={"vcopt": 90.0, "kball": 9.0},
+        stress="soil_moisture",
+        solver=TIGHT,
     )
     data.setup()
     model.set_statistics(data.statistics)
@@ -196,6 +208,46 @@ def test_checkpoint_needs_neither_data_nor_arguments(data, tmp_path):
     assert again.physics.parameter_values()["par_reflect"].item() == pytest.approx(0.05)
 
 
+PROBE = """
+import sys
+import jax, numpy as np, torch
+from canveg_jax import FORCING_TABLE
+from canveg_jax.synthetic import synthetic_weather
+from lightning_modules import HybridCanopy
+
+site = {"preset": "US-Bi1", "n_layers": 1}
+model = HybridCanopy([site], tunable=["kball"], stress="soil_moisture")
+weather = synthetic_weather(model.sites[0], days=1, seed=1, start="2019-06-01")
+forcing = {name: torch.tensor(weather[name].values[16:32]) for name in FORCING_TABLE}
+forcing["soil_water_content"] *= 0.5
+fluxes = model(forcing)
+fluxes["LE"].sum().backward()
+gradients = {name: p.grad.numpy() for name, p in model.named_parameters()}
+values = {"LE": fluxes["LE"].detach().numpy(), "table": model.parameter_table()[["start", "value"]].to_numpy(), **gradients}
+np.savez(sys.argv[1], x64=jax.config.jax_enable_x64, **values)
+"""
+
+
+def test_double_precision_whatever_the_setting_of_jax(tmp_path):
+    """A process that never touches JAX's settings gets the numbers of one in double precision, and keeps its setting."""
+    results = []
+    for setting in ("0", "1"):
+        environment = {
+            **os.environ,
+            "JAX_ENABLE_X64": setting,
+            "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
+        }
+        command = [sys.executable, "-c", PROBE, str(tmp_path / f"{setting}.npz")]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+        results.append(np.load(tmp_path / f"{setting}.npz"))
+    without, with_x64 = results
+    assert (bool(without["x64"]), bool(with_x64["x64"])) == (False, True)
+    assert {"physics.raw.kball", "stress.raw"} <= set(without.files)
+    for name in set(without.files) - {"x64"}:
+        assert without[name].dtype == np.float64 and np.abs(without[name]).min() > 0, name
+        np.testing.assert_array_equal(without[name], with_x64[name], err_msg=name)
+
+
 def test_the_program_of_another_site_is_the_same():
     """So it is found in the compilation cache: site constants are arguments of it."""
 
@@ -210,7 +262,7 @@ def test_the_program_of_another_site_is_the_same():
 
 
 def test_parameters_close_to_a_bound_are_named():
-    model = HybridCanopy([SITE], ["kball", "ep"], {"kball": 19.95, "ep": 0.96}, None)
+    model = HybridCanopy([SITE], tunable=["kball", "ep"], parameters={"kball": 19.95, "ep": 0.96}, stress=None)
     assert model.parameter_table()["near_bound"].to_dict() == {"kball": True, "ep": False}
 
 

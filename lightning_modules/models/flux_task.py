@@ -1,0 +1,184 @@
+"""What all models of half-hourly fluxes share under Lightning: masked loss, scaling, scores of whole parts, their log."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import lightning as L
+import torch
+
+from ..data.dataset import Batch
+from ..data.splits import PARTS, Part
+from ..data.statistics import ScalingStatistics
+from ..evaluation.part_scores import PartScores
+from ..protocols import TowerData
+from .losses import FluxLoss, LossTerms
+from .unconverged import UnconvergedCount, warn_of_unconverged
+
+
+class FluxTask(L.LightningModule, abc.ABC):
+    """Base of `HybridCanopy` and `FluxNetwork`. A model says what the `fluxes` of a batch are, and `configure_optimizers`.
+
+    Logged: `train/loss`; `val/loss`, `test/loss` and the scores of `FluxMetrics` (`val/NSE_LE` ...), which are those of the
+    whole part, whatever the batches; `<part>/not_converged` (count) and `<part>/not_converged_share` of models that
+    iterate.
+
+    Args:
+        loss: the masked loss; its targets are those that are fitted.
+        scored: observed fluxes to score.
+    """
+
+    stages_that_scale: ClassVar[tuple[str, ...]] = ("fit", "validate", "test")
+    """Stages of the trainer that cannot do without scaling statistics."""
+
+    target_sd: torch.Tensor
+    has_statistics: torch.Tensor
+
+    def __init__(self, loss: FluxLoss, scored: Sequence[str]):
+        super().__init__()
+        self.loss = loss
+        self.register_buffer("target_sd", torch.ones(len(loss.weights), dtype=torch.float64))
+        self.register_buffer("has_statistics", torch.tensor(False))
+        self.val_scores = PartScores(loss.weights, scored)
+        self.test_scores = PartScores(loss.weights, scored)
+        self._unconverged = {part: UnconvergedCount() for part in PARTS}
+
+    # --- what a model defines
+
+    @abc.abstractmethod
+    def fluxes(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Modelled fluxes `[time]` of a batch by output name (`LE` ...), and `converged` (bool) of models that iterate."""
+
+    def fluxes_to_train_on(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """The same for a training step."""
+        return self.fluxes(batch)
+
+    def penalty(self) -> torch.Tensor | float:
+        """What training adds to the loss."""
+        return 0.0
+
+    def predicted(self, fluxes: dict[str, torch.Tensor]) -> dict[str, Any]:
+        """The model's share of a batch of predictions."""
+        return {"fluxes": fluxes}
+
+    # --- scaling and loss
+
+    def set_statistics(self, statistics: ScalingStatistics | Mapping[str, Any]) -> None:
+        """Take scaling statistics of a training part (or their `to_dict()`) into the buffers.
+
+        Raises:
+            ValueError: a target that the loss weighs was never measured there, or does not vary.
+        """
+        if not isinstance(statistics, ScalingStatistics):
+            statistics = ScalingStatistics.from_dict(statistics)
+        for i, name in enumerate(self.loss.weights):
+            if name not in statistics.targets or not statistics.targets[name].sd > 0:
+                raise ValueError(
+                    f"the loss weighs '{name}', but the training part has no measured samples of it that vary. Give "
+                    "it weight 0 (le_weight, weights), or use data that have it."
+                )
+            self.target_sd[i] = statistics.targets[name].sd
+        self.take_statistics(statistics)
+        self.has_statistics.fill_(True)
+
+    def take_statistics(self, statistics: ScalingStatistics) -> None:
+        """What a model keeps beside the standard deviations of the fitted fluxes."""
+
+    def batch_loss(self, batch: Mapping[str, Any], fluxes: Mapping[str, torch.Tensor]) -> LossTerms:
+        """Masked loss of a batch (without the penalty)."""
+        sd = {name: self.target_sd[i] for i, name in enumerate(self.loss.weights)}
+        return self.loss(fluxes, batch["target"], batch["measured"], sd, fluxes.get("converged"))
+
+    # --- Lightning
+
+    @property
+    def tower_data(self) -> TowerData | None:
+        """The trainer's data module, if it is one of towers."""
+        data = getattr(self.trainer, "datamodule", None)  # Lightning sets it only where there is one
+        return data if isinstance(data, TowerData) else None
+
+    def setup(self, stage: str) -> None:
+        """Take the statistics of the data module, unless the constructor or a checkpoint gave some.
+
+        Raises:
+            ValueError: there are none, and the stage needs them.
+        """
+        if self.has_statistics:
+            return
+        if (data := self.tower_data) is not None:
+            self.set_statistics(data.statistics)
+        elif stage in self.stages_that_scale:
+            raise ValueError(
+                "no scaling statistics: use a FluxTowerDataModule, or give them to `set_statistics` "
+                "(ScalingStatistics.of(training_set, sites))."
+            )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """Loss of a batch, with the penalty; the log has it without."""
+        fluxes = self.fluxes_to_train_on(batch)
+        loss = self.batch_loss(batch, fluxes).loss
+        n = len(batch["site"])
+        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=n)
+        self._count("train", fluxes)
+        return loss + self.penalty()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to loss and scores."""
+        self._evaluate("val", self.val_scores, batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to loss and scores."""
+        self._evaluate("test", self.test_scores, batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        """One batch of predictions: `fluxes` by name, `observed` and `measured` by target, `row`, `site`."""
+        fluxes = self.fluxes(batch)
+        self._count("test", fluxes)
+        return {
+            **self.predicted(fluxes), "observed": batch["target"], "measured": batch["measured"], "row": batch["row"],
+            "site": batch["site"],
+        }  # fmt: skip
+
+    def on_train_epoch_end(self) -> None:
+        """Log the half-hours that did not converge."""
+        self._log_unconverged("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log loss and scores of the part."""
+        self._log_scores("val", self.val_scores)
+
+    def on_test_epoch_end(self) -> None:
+        """Log loss and scores of the part."""
+        self._log_scores("test", self.test_scores)
+
+    def on_predict_epoch_end(self) -> None:
+        """Warn of half-hours that did not converge; a prediction has no log."""
+        warn_of_unconverged("prediction", *self._unconverged["test"].take())
+
+    # --- internals
+
+    def _evaluate(self, part: Part, scores: PartScores, batch: Mapping[str, Any]) -> None:
+        fluxes = self.fluxes(batch)
+        terms = self.batch_loss(batch, fluxes)
+        scores.loss.update(terms.sums, terms.counts)
+        scores.fluxes.update(fluxes, batch["target"], batch["measured"], fluxes.get("converged"))
+        self._count(part, fluxes)
+
+    def _count(self, part: Part, fluxes: Mapping[str, torch.Tensor]) -> None:
+        if "converged" in fluxes:
+            self._unconverged[part].add(fluxes["converged"])
+
+    def _log_scores(self, part: Part, scores: PartScores) -> None:
+        loss, values = scores.take()
+        self.log(f"{part}/loss", loss, prog_bar=True)
+        self.log_dict({f"{part}/{name}": value for name, value in values.items()})
+        self._log_unconverged(part)
+
+    def _log_unconverged(self, part: Part) -> None:
+        failed, total = self._unconverged[part].take()
+        if total:
+            self.log(f"{part}/not_converged", float(failed), reduce_fx="sum", sync_dist=True)
+            self.log(f"{part}/not_converged_share", failed / total, sync_dist=True)
+        warn_of_unconverged(part, failed, total)
