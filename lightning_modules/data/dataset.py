@@ -37,7 +37,8 @@ class TowerDataset(torch.utils.data.Dataset):
         time: start of each half-hour's interval, `numpy.datetime64[ns]` `[n]`.
 
     Raises:
-        ValueError: no half-hour is left, an unknown target, or a forcing variable that a dataset lacks.
+        ForcingError: a dataset lacks a forcing variable.
+        ValueError: no half-hour is left, or an unknown target.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from canveg_jax import FORCING_TABLE
+from canveg_jax import FORCING_TABLE, ForcingError
 from lightning_modules import TowerDataset, collate, tower_loader
 from tests.lightning.towers import boring_tower
 
@@ -89,7 +89,7 @@ def test_plain_dataloader_with_collate(tower):
 def test_refusals_say_what_to_do(tower):
     with pytest.raises(ValueError, match="Did you mean 'latent_heat'"):
         TowerDataset([tower], targets=["latent_heet"])
-    with pytest.raises(ValueError, match="lacks the forcing variables wind_speed"):
+    with pytest.raises(ForcingError, match="lacks the forcing variables wind_speed"):
         TowerDataset([tower.drop_vars("wind_speed")])
     with pytest.raises(ValueError, match="no half-hour with complete forcing"):
         TowerDataset([tower.assign(co2=tower["co2"] * np.nan)])

@@ -10,6 +10,7 @@ from torch import nn
 
 import canveg_jax as cv
 from lightning_modules import (
+    FluxNetwork,
     FluxTowerDataModule,
     HybridCanopy,
     NonFiniteGradientWarning,
@@ -101,7 +102,27 @@ def test_checkpoint_is_self_contained(tower, tmp_path):
         torch.testing.assert_close(again(batch["forcing"], batch["site"])[name], value, rtol=0, atol=0)
 
 
-def test_own_stress_module_is_asked_for_when_a_checkpoint_is_loaded(tower, tmp_path):
+def test_names_in_checkpoints_are_these():
+    """A checkpoint is read by its names: another name here, and files that users have can no longer be loaded."""
+    hybrid = boring(stress={"module": "network", "hidden": [4], "inputs": ["lai"]})
+    perceptron = {f"perceptron.{layer}.{kind}" for layer in ("layers.0", "head") for kind in ("weight", "bias")}
+    shared = {"target_sd", "has_statistics"}
+    assert set(hybrid.state_dict()) == shared | {"start_kball", "physics.raw.kball"} | {
+        f"stress.{name}" for name in perceptron | {"input_mean", "input_sd"}
+    }
+    assert set(hybrid.hparams) == {
+        "sites", "tunable", "parameters", "stress", "le_weight", "weights", "loss", "network_lr", "parameter_lr",
+        "weight_decay", "prior_weight", "schedule", "per_site", "solver", "warm_start",
+    }  # fmt: skip
+    pure = FluxNetwork(["lai"], [4])
+    assert set(pure.state_dict()) == shared | perceptron | {"input_mean", "input_sd", "target_mean"}
+    assert set(pure.hparams) == {"inputs", "hidden", "activation", "le_weight", "weights", "loss", "lr", "weight_decay"}
+    ramp = boring(stress={"module": "soil_moisture", "wilting_point": 0.06})
+    assert set(ramp.state_dict()) == shared | {"start_kball", "physics.raw.kball", "stress.raw"}
+    assert ramp.hparams["stress"] == {"module": "soil_moisture", "wilting_point": 0.06, "field_capacity": 0.2}
+
+
+def test_stress_module_of_the_user_is_asked_for_when_a_checkpoint_is_loaded(tower, tmp_path):
     model = boring(stress=KnownStress())
     fit = trainer(enable_checkpointing=True, default_root_dir=tmp_path)
     fit.fit(model, datamodule=datamodule(tower))
