@@ -217,9 +217,9 @@ from lightning_modules import HybridCanopy
 
 site = {"preset": "US-Bi1", "n_layers": 1}
 model = HybridCanopy([site], tunable=["kball"], stress="soil_moisture")
-weather = synthetic_weather(model.sites[0], days=1, seed=1, start="2019-06-01")
+weather = synthetic_weather(model.sites[0], days=1, seed=1, aridity=0.6, start="2019-06-01")
 forcing = {name: torch.tensor(weather[name].values[16:32]) for name in FORCING_TABLE}
-forcing["soil_water_content"] *= 0.5
+forcing["soil_water_content"] = torch.linspace(0.06, 0.09, 16, dtype=torch.float64)  # on the ramp
 fluxes = model(forcing)
 fluxes["LE"].sum().backward()
 gradients = {name: p.grad.numpy() for name, p in model.named_parameters()}
