@@ -3,6 +3,7 @@ differences of the converged model."""
 
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import canveg_jax as cv
 from canveg_jax.canopy import _solution
 from canveg_jax.io import read_tower
+from canveg_jax.solver.implicit import Inputs
+from canveg_jax.solver.options import Axes, Static
 from canveg_jax.synthetic import SYNTHETIC_SITES, synthetic_weather
 
 OUTPUTS = ("LE", "H", "NEE")
@@ -29,7 +32,9 @@ def outputs(scheme, options, fixed, x):
     parameters, columns, site = fixed
     p = cv.Parameters(**parameters | {name: x[name] for name in cv.TUNABLE})
     f = cv.Forcing(**columns | {name: x[name] for name in FORCING_STEPS if name in x})
-    solution = _solution(scheme, options, False, site, p, f, x["stress"])
+    f = eqx.tree_at(lambda f: f.site, f, None)
+    static = Static(scheme, Axes.of(p, site, None, site_by_row=False), options)
+    solution = _solution(static, Inputs(forcing=f, stress=x["stress"], parameters=p, site=site))
     return jnp.stack([getattr(solution.fluxes, name) for name in OUTPUTS]), solution.diagnostics.converged
 
 

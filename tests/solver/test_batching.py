@@ -268,7 +268,7 @@ def test_errors_say_what_to_do(canopy, folder):
         ValueError, match=r"stress must have shape \[time\] = \[24\] or \[time, layer\] = \[24, 3\]; got \[7\]"
     ):
         canopy.solve(make_forcing(), np.ones(7))
-    with pytest.raises(ValueError, match="unknown stress 'drought'; built in: soil_moisture"):
+    with pytest.raises(ValueError, match="unknown stress 'drought'; there are none, soil_moisture, feddes, jarvis"):
         cv.Canopy(canopy.sites, stress="drought")
     with pytest.raises(ValueError, match="must share n_layers, n_air_layers and soil_respiration; got alfalfa: 3"):
         cv.Canopy([canopy.sites[0], small_site("alfalfa", 2, folder)])
