@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,10 +13,14 @@ import pydantic
 import xarray as xr
 import yaml
 
-import canveg_jax as cv
-from canveg_jax.io import write_fluxes
-
+from .canopy import Canopy, Solution
+from .forcing import FORCING_TABLE, Forcing
+from .io.netcdf import write_fluxes
 from .io.tower_files import TowerFiles
+from .parameters import PARAMETER_TABLE, Parameters
+from .site import Site
+from .solver.options import SolverOptions
+from .spelling import unknown
 
 
 class SimulationConfig(pydantic.BaseModel):
@@ -54,8 +59,8 @@ class SimulationConfig(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _known_names(self) -> SimulationConfig:
         _require_known("tower", self.tower, [field.name for field in dataclasses.fields(TowerFiles)])
-        _require_known("parameters", self.parameters, list(cv.PARAMETER_TABLE))
-        _require_known("solver", self.solver, list(cv.SolverOptions._fields))
+        _require_known("parameters", self.parameters, PARAMETER_TABLE)
+        _require_known("solver", self.solver, SolverOptions._fields)
         return self
 
     @classmethod
@@ -71,21 +76,36 @@ class SimulationConfig(pydantic.BaseModel):
         return cls(**content)
 
     def files(self) -> TowerFiles:
-        """The tower's files, relative names resolved against `folder`."""
+        """The tower's files, relative names resolved against `folder`.
+
+        Raises:
+            ValueError: a setting of `tower` has a wrong type (pydantic's message names it).
+        """
         return pydantic.TypeAdapter(TowerFiles).validate_python(self.tower).inside(self.folder)
 
 
 @dataclasses.dataclass(frozen=True)
 class Simulation:
-    """`tower`: the half-hours that were simulated; `solution`: the canopy's `Solution` of them."""
+    """What `simulate` made.
 
-    site: cv.Site
+    Args:
+        site: with the configuration's options applied.
+        tower: the intervals that were simulated, as `read_tower` makes them.
+        solution: the canopy's fluxes and diagnostics of them, `[time]`.
+        left_out: the number of intervals of the period with incomplete forcing.
+    """
+
+    site: Site
     tower: xr.Dataset
-    solution: cv.Solution
+    solution: Solution
     left_out: int
 
     def write(self, path: str | Path, config: SimulationConfig) -> Path:
-        """Write fluxes and solver diagnostics as CF NetCDF; the configuration goes into the attribute `configuration`."""
+        """Write fluxes and solver diagnostics as CF NetCDF; the configuration goes into the attribute `configuration`.
+
+        Raises:
+            FileNotFoundError: the folder does not exist.
+        """
         fluxes = vars(self.solution.fluxes) | self.solution.diagnostics._asdict()
         described = yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True, exclude={"folder"}))
         return write_fluxes(path, fluxes, tower=self.tower, attributes={"configuration": described})
@@ -129,15 +149,15 @@ def simulate(config: SimulationConfig) -> Simulation:
             f"{config.last or 'the end'}; the record has {record.sizes['time']} half-hours, "
             f"{record['time'].values[0]} to {record['time'].values[-1]}. Change first/last or check gaps and units."
         )
-    canopy = cv.Canopy(
-        site, cv.Parameters(**config.parameters), config.stress, options=cv.SolverOptions(**config.solver),
+    canopy = Canopy(
+        site, Parameters(**config.parameters), config.stress, options=SolverOptions(**config.solver),
         smooth_colimitation=config.smooth_colimitation,
     )  # fmt: skip
-    forcing = cv.Forcing.from_dataset(tower)
+    forcing = Forcing.from_dataset(tower)
     if config.dtype == "float32":
-        forcing = cv.Forcing(
+        forcing = Forcing(
             site=forcing.site,
-            **{name: np.asarray(getattr(forcing, name), dtype=np.float32) for name in cv.FORCING_TABLE},
+            **{name: np.asarray(getattr(forcing, name), dtype=np.float32) for name in FORCING_TABLE},
         )
     return Simulation(site, tower, canopy.solve(forcing), period.sizes["time"] - tower.sizes["time"])
 
@@ -154,7 +174,7 @@ def require_folder(path: str | Path) -> Path:
     return path
 
 
-def _require_known(where: str, given: dict[str, Any], known: list[str]) -> None:
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise ValueError(f"{where}: unknown key(s) {', '.join(unknown)}; known are {', '.join(known)}.")
+def _require_known(where: str, given: Mapping[str, Any], known: Collection[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{where}: {unknown('key', name, known)}")

@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from canveg_jax.runtime import prepare_jax
-from canveg_jax.synthetic.towers import synthetic_towers
+from canveg_jax.synthetic.canopy_towers import synthetic_towers
 from lightning_modules import FluxTowerDataModule, HybridCanopy, StressNetwork
 from lightning_modules.evaluation.predictions import predictions_dataset, write_predictions
 from lightning_modules.evaluation.report import report_figure, save_figure

@@ -5,13 +5,17 @@ All times are local standard time without daylight saving, as the networks deliv
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from .arrays import Series
 
-ALLOWED_STEPS = (pd.Timedelta(minutes=30), pd.Timedelta(minutes=60))
+HALF_HOUR = cast(pd.Timedelta, pd.Timedelta(minutes=30))  # pandas' stubs allow NaT here
+HOUR = cast(pd.Timedelta, pd.Timedelta(minutes=60))
+ALLOWED_STEPS = (HALF_HOUR, HOUR)
 
 
 def parse_stamps(text: pd.Series, what: str) -> pd.DatetimeIndex:

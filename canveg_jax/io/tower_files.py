@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from canveg_jax import Site
-from canveg_jax.io import read_tower
+from ..site import Site
+from .read_tower import read_tower
 
 FILES = ("forcings", "fluxes", "test_forcings", "test_fluxes")
+"""The settings of `TowerFiles` that are file names."""
 
 
 @dataclasses.dataclass
@@ -59,10 +60,11 @@ class TowerFiles:
         return as_site(self.site, {**options, **self.site_options})
 
     def read(self, site: Site) -> tuple[xr.Dataset, xr.Dataset | None]:
-        """The record, and the test record if there are files of one.
+        """The record, and the test record if there are files of one, as `read_tower` makes them.
 
         Raises:
             FileNotFoundError: a file does not exist; the message names it and the setting.
+            ValueError: a test file of fluxes without one of forcings, or a file that cannot be read as it is.
         """
         for setting in FILES:
             path = getattr(self, setting)

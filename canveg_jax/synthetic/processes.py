@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..io.arrays import Mask, Series
 
-def autoregressive(rng: np.random.Generator, size: int, memory: float) -> np.ndarray:
+
+def autoregressive(rng: np.random.Generator, size: int, memory: float) -> Series:
     """A stationary Gaussian series of zero mean and unit variance whose correlation falls by 1/e in `memory` steps."""
     weight = float(np.exp(-1.0 / memory))
     shocks = rng.standard_normal(size)
@@ -17,7 +19,7 @@ def autoregressive(rng: np.random.Generator, size: int, memory: float) -> np.nda
     return series
 
 
-def relax(target: np.ndarray, memory: float, start: float | None = None) -> np.ndarray:
+def relax(target: Series, memory: float, start: float | None = None) -> Series:
     """A series that follows `target` with the time constant `memory` (steps), from `start` (default: the mean)."""
     weight = float(np.exp(-1.0 / memory))
     value = float(np.mean(target)) if start is None else start
@@ -28,14 +30,20 @@ def relax(target: np.ndarray, memory: float, start: float | None = None) -> np.n
     return series
 
 
-def damped_wave(surface: np.ndarray, step: float, depth: float, diffusivity: float = 4e-7) -> np.ndarray:
+def damped_wave(surface: Series, step: float, depth: float, diffusivity: float = 4e-7) -> Series:
     """Temperature at a depth in soil under a surface temperature that repeats itself.
 
     Every frequency `w` of the surface is damped and delayed by `exp(-(1 + i) z sqrt(w / (2 kappa)))`, the solution of
     heat conduction in a uniform half-space.
 
     Args:
-        surface: `[time]`, degC. step: s. depth: m. diffusivity: m2 s-1.
+        surface: `[time]`, degC.
+        step: s.
+        depth: m.
+        diffusivity: m2 s-1.
+
+    Returns:
+        `[time]`, degC.
     """
     frequency = 2.0 * np.pi * np.fft.rfftfreq(len(surface), step)
     transfer = np.exp(-(1.0 + 1.0j) * depth * np.sqrt(frequency / (2.0 * diffusivity)))
@@ -43,13 +51,18 @@ def damped_wave(surface: np.ndarray, step: float, depth: float, diffusivity: flo
 
 
 def rain_events(
-    rng: np.random.Generator, disturbed: np.ndarray, steps_per_day: int, events_per_day: float, depth: float
-) -> np.ndarray:
+    rng: np.random.Generator, disturbed: Mask, steps_per_day: int, events_per_day: float, depth: float
+) -> Series:
     """Rain, mm per step: events at random within disturbed weather, of exponential depth, lasting hours.
 
     Args:
-        disturbed: `[time]`, where events may start. events_per_day: mean over the whole series.
+        disturbed: `[time]`, where events may start.
+        steps_per_day: intervals in a day.
+        events_per_day: mean over the whole series.
         depth: mean of one event, mm.
+
+    Returns:
+        `[time]`, mm per step.
     """
     size = len(disturbed)
     share = max(float(np.mean(disturbed)), 1e-9)

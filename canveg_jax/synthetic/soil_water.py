@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..io.arrays import Series
+
 ROOT_DEPTH = 500.0
 """mm of soil in the bucket."""
 
@@ -13,8 +15,14 @@ SMALLEST_LAI = 0.1
 LEAF_MEMORY_DAYS = 25.0
 
 
-def evaporative_demand(air_temperature: np.ndarray, shortwave_in: np.ndarray, hours: float) -> np.ndarray:
-    """Potential evaporation, mm per step [Priestley1972], net radiation taken as `0.75 Rg - 40` W m-2."""
+def evaporative_demand(air_temperature: Series, shortwave_in: Series, hours: float) -> Series:
+    """Potential evaporation `[time]`, mm per step [Priestley1972], net radiation taken as `0.75 Rg - 40` W m-2.
+
+    Args:
+        air_temperature: `[time]`, degC.
+        shortwave_in: `[time]`, W m-2.
+        hours: length of a step.
+    """
     slope = (
         4098.0 * 0.6108 * np.exp(17.27 * air_temperature / (air_temperature + 237.3)) / (air_temperature + 237.3) ** 2
     )
@@ -23,8 +31,8 @@ def evaporative_demand(air_temperature: np.ndarray, shortwave_in: np.ndarray, ho
 
 
 def soil_water_and_leaf_area(
-    demand: np.ndarray, rain: np.ndarray, warmth: np.ndarray, steps_per_day: int, aridity: float
-) -> tuple[np.ndarray, np.ndarray]:
+    demand: Series, rain: Series, warmth: Series, steps_per_day: int, aridity: float
+) -> tuple[Series, Series]:
     """Volumetric soil water (m3 m-3) and leaf area index (m2 m-2), `[time]`.
 
     Evaporation is demand times vegetation cover times a linear water factor; water above field capacity drains within
@@ -32,7 +40,11 @@ def soil_water_and_leaf_area(
     record is run through once before, so that its start does not matter much.
 
     Args:
-        demand, rain: mm per step. warmth: temperature of the last days, degC.
+        demand: `[time]`, mm per step.
+        rain: `[time]`, mm per step.
+        warmth: `[time]`, temperature of the last days, degC.
+        steps_per_day: intervals in a day.
+        aridity: 0 humid .. 1 arid.
     """
     capacity = 0.32 - 0.08 * aridity
     largest = 5.0 - 4.0 * aridity

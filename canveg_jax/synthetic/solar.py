@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ..io.arrays import Numbers
 
 
-def sine_of_elevation(day_of_year, hour, latitude: float, longitude: float, utc_offset: float) -> np.ndarray:
+def sine_of_elevation(
+    day_of_year: ArrayLike, hour: ArrayLike, latitude: float, longitude: float, utc_offset: float
+) -> Numbers:
     """Sine of the solar elevation (no refraction), -1..1. Fourier series of [Spencer1971].
 
     Args:
-        day_of_year, hour: `[time]`, local standard time. latitude, longitude: degrees, north and east positive.
+        day_of_year: `[time]`, local standard time.
+        hour: `[time]`, local standard time.
+        latitude: degrees, north positive.
+        longitude: degrees, east positive.
         utc_offset: hours east of UTC.
+
+    Returns:
+        `[time]`.
     """
     angle = 2.0 * np.pi * (np.asarray(day_of_year) - 1.0 + (np.asarray(hour) - utc_offset - 12.0) / 24.0) / 365.0
     declination = (
@@ -21,29 +32,31 @@ def sine_of_elevation(day_of_year, hour, latitude: float, longitude: float, utc_
         0.000075 + 0.001868 * np.cos(angle) - 0.032077 * np.sin(angle) - 0.014615 * np.cos(2 * angle)
         - 0.040849 * np.sin(2 * angle)
     )  # fmt: skip
-    solar_hour = hour + longitude / 15.0 - utc_offset + equation_of_time
+    solar_hour = np.asarray(hour) + longitude / 15.0 - utc_offset + equation_of_time
     phi = np.radians(latitude)
     return np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.cos(
         np.pi * (solar_hour - 12.0) / 12.0
     )
 
 
-def clear_sky_shortwave(sine) -> np.ndarray:
+def clear_sky_shortwave(sine: ArrayLike) -> Numbers:
     """Global radiation under a clear sky, W m-2: `1098 s exp(-0.057 / s)` [Haurwitz1945]; 0 below the horizon."""
     up = np.maximum(np.asarray(sine), 1e-6)
     return np.where(np.asarray(sine) > 1e-6, 1098.0 * up * np.exp(-0.057 / up), 0.0)
 
 
-def cloud_transmission(cloud) -> np.ndarray:
+def cloud_transmission(cloud: ArrayLike) -> Numbers:
     """Share of clear-sky radiation that passes a cloud cover of 0..1: `1 - 0.75 c**3.4` [Kasten1980]."""
     return 1.0 - 0.75 * np.asarray(cloud) ** 3.4
 
 
-def sky_longwave(air_temperature, vapour_pressure, cloud) -> np.ndarray:
+def sky_longwave(air_temperature: ArrayLike, vapour_pressure: ArrayLike, cloud: ArrayLike) -> Numbers:
     """Incoming long-wave radiation, W m-2: clear-sky emissivity `1.24 (e/T)**(1/7)` [Brutsaert1975], raised by cloud.
 
     Args:
-        air_temperature: degC. vapour_pressure: kPa. cloud: 0..1; adds 22 % of the emissivity under overcast, up to 1.
+        air_temperature: degC.
+        vapour_pressure: kPa.
+        cloud: 0..1; adds 22 % of the emissivity under overcast, up to 1.
     """
     kelvin = np.asarray(air_temperature) + 273.15
     clear = 1.24 * (10.0 * np.asarray(vapour_pressure) / kelvin) ** (1.0 / 7.0)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
 
+from ..forcing import Forcing
+from ..parameters import Parameters
 from ..physics.constants import ZERO_CELSIUS
 from ..physics.thermodynamics import saturation_vapour_pressure
+from ..types import Scalar
 
 HALF_STRESS_WATER = 0.12
 """m3 m-3; soil water at which the water factor is 1/2."""
@@ -18,20 +22,23 @@ HALF_STRESS_DEFICIT = 8.0
 """kPa; vapour pressure deficit at which the deficit factor is 1/2."""
 
 
-def known_stress(soil_water_content, vapour_pressure_deficit):
+def known_stress(
+    soil_water_content: Float[ArrayLike, "*shape"], vapour_pressure_deficit: Float[ArrayLike, "*shape"]
+) -> Float[Array, "*shape"]:
     """Stress factor in (0, 1]: logistic in soil water times a mild hyperbola in vapour pressure deficit.
 
     `f = 1 / (1 + exp(-(theta - 0.12) / 0.02)) * 1 / (1 + max(D, 0) / 8)`: smooth in both, increasing in soil water,
     decreasing in the deficit. Accepts NumPy and JAX arrays; differentiable.
 
     Args:
-        soil_water_content: m3 m-3. vapour_pressure_deficit: kPa (negative counts as 0).
+        soil_water_content: m3 m-3, any shape.
+        vapour_pressure_deficit: kPa (negative counts as 0), of the same shape.
     """
     water = jax.nn.sigmoid((jnp.asarray(soil_water_content) - HALF_STRESS_WATER) / WATER_WIDTH)
     return water / (1.0 + jnp.maximum(jnp.asarray(vapour_pressure_deficit), 0.0) / HALF_STRESS_DEFICIT)
 
 
-def known_canopy_stress(forcing, parameters):
+def known_canopy_stress(forcing: Forcing, parameters: Parameters) -> Scalar:
     """`known_stress` with the signature of a canopy's stress: `stress(forcing, parameters)` of one half-hour."""
     del parameters
     saturation = saturation_vapour_pressure(forcing.air_temperature + ZERO_CELSIUS) / 1000.0

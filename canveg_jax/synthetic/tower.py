@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..io.arrays import Mask, Series
 from ..io.humidity import vapour_pressure_deficit
 from ..io.tower_dataset import TARGET_TABLE, Target, target_variables
 from ..site import Site
@@ -16,7 +17,8 @@ from .stress import known_stress
 from .weather import PER_DAY, random_streams, synthetic_weather
 
 REQUIRED = ("LE", "H", "G", "Rnet", "NEE")
-FluxModel = Callable[[xr.Dataset, np.ndarray], Mapping[str, Any]]
+FluxModel = Callable[[xr.Dataset, Series], Mapping[str, Any]]
+"""`flux_model(weather, stress)`: outputs `[time]` by name, in the units of `FLUX_TABLE`; `stress` is `[time]`, in (0, 1]."""
 
 
 def synthetic_tower(
@@ -72,13 +74,13 @@ def synthetic_tower(
         error = laplace_noise(noise_stream, sigma)
         measured = measured_samples(name, solved, lost if gaps else None)
         observed = np.where(measured, truth + (error if noise else 0.0), np.nan)
-        target = Target(observed, measured, "synthetic", sigma if noise else None)
+        target = Target(values=observed, measured=measured, source="synthetic", sigma=sigma if noise else None)
         attrs = {"units": info.unit, "long_name": f"{info.long_name}: truth, without noise", "sign": info.sign}
         variables |= target_variables(name, target, size) | {f"{name}_true": ("time", truth, attrs)}
     return tower.assign(variables)
 
 
-def measured_samples(target: str, solved: np.ndarray, lost: Mapping[str, np.ndarray] | None) -> np.ndarray:
+def measured_samples(target: str, solved: Mask, lost: Mapping[str, Mask] | None) -> Mask:
     """Which samples of a target are observed: those that were solved and not lost.
 
     Args:
@@ -92,7 +94,8 @@ def measured_samples(target: str, solved: np.ndarray, lost: Mapping[str, np.ndar
     return solved if lost is None else solved & ~lost["turbulence" if target in TURBULENT else "power"]
 
 
-def _truth(fluxes: Mapping[str, Any], name: str, solved: np.ndarray, size: int) -> np.ndarray | None:
+def _truth(fluxes: Mapping[str, Any], name: str, solved: Mask, size: int) -> Series | None:
+    """One output of the flux model, checked; None where it has no such output and need not have it."""
     if name not in fluxes:
         if name in REQUIRED:
             raise ValueError(

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ..io.arrays import Series
 from ..io.humidity import saturation_vapour_pressure_kpa
-from ..io.timestamps import middle_of_interval
+from ..io.timestamps import HALF_HOUR, middle_of_interval
 from ..io.tower_dataset import Column, TowerTable, build_dataset
 from ..physics.wind import DISPLACEMENT_RATIO, ROUGHNESS_RATIO
 from ..site import Site
@@ -16,7 +17,6 @@ from .sites import site_aridity
 from .soil_water import evaporative_demand, soil_water_and_leaf_area
 from .solar import clear_sky_shortwave, cloud_transmission, sine_of_elevation, sky_longwave
 
-STEP = pd.Timedelta(minutes=30)
 PER_DAY = 48
 
 
@@ -49,18 +49,21 @@ def synthetic_weather(
     if days < 1:
         raise ValueError(f"synthetic_weather: days must be at least 1; got {days!r}.")
     dryness = site_aridity(site, aridity)
-    begin = pd.date_range(start, periods=days * PER_DAY, freq=STEP)
+    begin = pd.date_range(start, periods=days * PER_DAY, freq=HALF_HOUR)
     forcing, rain = _forcing(site, begin, dryness, random_streams(seed)[0])
     columns = {name: Column(values, "synthetic") for name, values in forcing.items()}
-    table = TowerTable(begin, STEP, columns, {}, Column(rain, "synthetic"))
+    table = TowerTable(
+        start=begin, step=HALF_HOUR, forcing=columns, targets={}, precipitation=Column(rain, "synthetic")
+    )
     return build_dataset(table, {"format": "synthetic", "seed": seed, "aridity": dryness}, site)
 
 
 def _forcing(
     site: Site, begin: pd.DatetimeIndex, aridity: float, rng: np.random.Generator
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+) -> tuple[dict[str, Series], Series]:
+    """Forcing `[time]` by canonical name, and rain, mm per step."""
     size = len(begin)
-    day, hour = middle_of_interval(begin, STEP)
+    day, hour = middle_of_interval(begin, HALF_HOUR)
     sine = sine_of_elevation(day, hour, site.latitude, site.longitude, site.utc_offset)
     summer = np.cos(2 * np.pi * (day - 201.0) / 365.25) * (1.0 if site.latitude >= 0 else -1.0)
 
@@ -96,7 +99,9 @@ def _forcing(
     }, rain
 
 
-def _air_temperature(latitude, summer, shortwave, aridity, rng) -> np.ndarray:
+def _air_temperature(
+    latitude: float, summer: Series, shortwave: Series, aridity: float, rng: np.random.Generator
+) -> Series:
     """Latitude and season, warm and cold air masses, and the day's sun with a lag of hours (degC)."""
     mean = 28.0 - 0.42 * abs(latitude) + 3.0 * aridity
     seasonal = (2.0 + 0.2 * abs(latitude)) * summer
@@ -105,7 +110,9 @@ def _air_temperature(latitude, summer, shortwave, aridity, rng) -> np.ndarray:
     return np.clip(mean + seasonal + air_mass + 0.018 * (1.0 + 0.5 * aridity) * sun, -55.0, 55.0)
 
 
-def _vapour_pressure(temperature, summer, cloud, rain, aridity, rng) -> np.ndarray:
+def _vapour_pressure(
+    temperature: Series, summer: Series, cloud: Series, rain: Series, aridity: float, rng: np.random.Generator
+) -> Series:
     """From a dew point below the last day's temperature, drier in arid summers, near saturation in rain (kPa)."""
     depression = 3.0 + 13.0 * aridity * (0.7 + 0.3 * summer) - 3.0 * relax(cloud, PER_DAY)
     dew = relax(temperature, PER_DAY) - depression + 1.5 * autoregressive(rng, len(temperature), 2 * PER_DAY)
@@ -114,7 +121,7 @@ def _vapour_pressure(temperature, summer, cloud, rain, aridity, rng) -> np.ndarr
     return np.maximum(np.where(rain > 0, np.maximum(vapour, 0.93 * saturation), vapour), 0.0011)
 
 
-def _friction_velocity(site: Site, wind, sine, rng) -> np.ndarray:
+def _friction_velocity(site: Site, wind: Series, sine: Series, rng: np.random.Generator) -> Series:
     """Neutral log law, raised by the sun and lowered in calm nights, with lognormal scatter (m s-1)."""
     height = site.measurement_height - DISPLACEMENT_RATIO * site.canopy_height
     neutral = 0.4 * wind / np.log(height / (ROUGHNESS_RATIO * site.canopy_height))

@@ -185,7 +185,7 @@ def _synthetic(options: argparse.Namespace) -> int:
     from canveg_jax.runtime import prepare_jax
 
     prepare_jax()
-    from canveg_jax.synthetic.towers import synthetic_towers, write_prepared_csv
+    from canveg_jax.synthetic.canopy_towers import synthetic_towers, write_prepared_csv
 
     options.folder.mkdir(parents=True, exist_ok=True)
     for site, tower in synthetic_towers(days=options.days, seed=options.seed):

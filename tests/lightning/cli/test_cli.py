@@ -16,7 +16,7 @@ from PIL import Image
 import canveg_jax as cv
 from bridges import DeviceError
 from canveg_jax.io import read_fluxes, read_tower
-from canveg_jax.synthetic.towers import synthetic_sites, write_prepared_csv
+from canveg_jax.synthetic.canopy_towers import synthetic_sites, write_prepared_csv
 from lightning_modules import HybridCanopy
 from lightning_modules.cli import training
 from lightning_modules.cli.main import main, use_threads
@@ -161,11 +161,11 @@ def test_simulate_writes_what_the_canopy_computes(csvs, capsys):
     [
         ({"strees": None}, "strees"),
         ({"parameters": {"kbal": 9.0}}, "kbal"),
-        ({"tower": {"site": "US-Bi1", "forcing": "x.csv"}}, "unknown key(s) forcing"),
+        ({"tower": {"site": "US-Bi1", "forcing": "x.csv"}}, "unknown key 'forcing'"),
         ({"tower": {"site": "US-Bi2", "forcings": "x.csv"}}, "Did you mean 'US-Bi1'?"),
         ({"tower": {"site": "US-Bi1", "forcings": "x.csv"}}, "does not exist"),
         ({"first": "2031-01-01"}, "no half-hour with complete forcing between 2031-01-01"),
-        ({"solver": {"max_pass": 3}}, "unknown key(s) max_pass"),
+        ({"solver": {"max_pass": 3}}, "unknown key 'max_pass'"),
     ],
 )
 def test_simulate_refuses_with_a_message(change, message, csvs, capsys):

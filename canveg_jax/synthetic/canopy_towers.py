@@ -1,4 +1,7 @@
-"""The four invented towers with fluxes of the canopy itself under a known stress: for demonstration, and to try files on."""
+"""The four synthetic towers with fluxes of the canopy itself under a known stress: for demonstration, and to try files on.
+
+`tower.py` makes a tower with any flux model; here the flux model is the canopy.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,14 @@ import pandas as pd
 import xarray as xr
 import yaml
 
-import canveg_jax as cv
-from canveg_jax.synthetic import SYNTHETIC_SITES, synthetic_tower
+from ..canopy import Canopy
+from ..files import replacing
+from ..forcing import Forcing
+from ..io.arrays import Series
+from ..parameters import Parameters
+from ..site import Site
+from .sites import SYNTHETIC_SITES
+from .tower import FluxModel, synthetic_tower
 
 N_LAYERS = 3
 """Layers of the canopies that make the fluxes; dispersion matrices for 1 and 3 are shipped."""
@@ -25,9 +34,9 @@ FORCING_COLUMNS = {
 FLUX_COLUMNS = {"latent_heat": "LE", "sensible_heat": "H", "ground_heat": "G", "net_radiation": "NETRAD", "nee": "FC"}
 
 
-def synthetic_sites(n_layers: int = N_LAYERS) -> list[cv.Site]:
+def synthetic_sites(n_layers: int = N_LAYERS) -> list[Site]:
     """The invented sites, from humid to arid, cut into `n_layers` layers."""
-    return [cv.Site(**{**site.model_dump(), "n_layers": n_layers}) for site in SYNTHETIC_SITES.values()]
+    return [Site(**{**site.model_dump(), "n_layers": n_layers}) for site in SYNTHETIC_SITES.values()]
 
 
 def synthetic_towers(
@@ -35,9 +44,9 @@ def synthetic_towers(
     seed: int = 0,
     *,
     n_layers: int = N_LAYERS,
-    parameters: cv.Parameters | None = None,
+    parameters: Parameters | None = None,
     progress: Callable[[str], None] = lambda text: None,
-) -> list[tuple[cv.Site, xr.Dataset]]:
+) -> list[tuple[Site, xr.Dataset]]:
     """Each invented site with its record (see `canveg_jax.synthetic.synthetic_tower`), beginning in its spring.
 
     Args:
@@ -48,7 +57,7 @@ def synthetic_towers(
         progress: called with a line of text per tower.
     """
     sites = synthetic_sites(n_layers)
-    canopy = cv.Canopy(sites, parameters)
+    canopy = Canopy(sites, parameters)
     towers = []
     for i, site in enumerate(sites):
         start = "2019-05-01" if site.latitude > 0 else "2019-11-01"
@@ -58,21 +67,28 @@ def synthetic_towers(
     return towers
 
 
-def canopy_flux_model(canopy: cv.Canopy, site: int) -> Callable[[xr.Dataset, np.ndarray], Mapping[str, Any]]:
-    """One site of a canopy as the flux model of `synthetic_tower`."""
+def canopy_flux_model(canopy: Canopy, site: int) -> FluxModel:
+    """One site of a canopy, by its index among the canopy's sites, as the flux model of `synthetic_tower`."""
 
-    def fluxes(weather: xr.Dataset, stress: np.ndarray) -> dict[str, Any]:
-        forcing = cv.Forcing.from_dataset(weather, site=np.full(weather.sizes["time"], site))
+    def fluxes(weather: xr.Dataset, stress: Series) -> Mapping[str, Any]:
+        forcing = Forcing.from_dataset(weather, site=np.full(weather.sizes["time"], site))
         solution = canopy.solve(forcing, stress)
         return {**vars(solution.fluxes), "converged": solution.diagnostics.converged}
 
     return fluxes
 
 
-def write_prepared_csv(folder: str | Path, site: cv.Site, tower: xr.Dataset) -> list[Path]:
+def write_prepared_csv(folder: str | Path, site: Site, tower: xr.Dataset) -> list[Path]:
     """Write `<site>-forcings.csv`, `<site>-fluxes.csv` and `<site>.yaml` as `read_tower` and `Site.from_yaml` read them.
 
-    Samples that were not measured are left empty.
+    Samples that were not measured are left empty. Existing files are replaced, each by a complete one; the folder is made if
+    it does not exist.
+
+    Returns:
+        The three paths, in this order.
+
+    Raises:
+        OSError: the folder cannot be written.
     """
     folder = Path(folder)
     end = pd.DatetimeIndex(tower["time_end"].values).strftime("%Y-%m-%d %H:%M:%S")
@@ -86,7 +102,9 @@ def write_prepared_csv(folder: str | Path, site: cv.Site, tower: xr.Dataset) -> 
     )  # fmt: skip
     fluxes.insert(0, "P_mm", tower["precipitation"].values)
     paths = [folder / f"{site.name}-forcings.csv", folder / f"{site.name}-fluxes.csv", folder / f"{site.name}.yaml"]
-    for path, table in zip(paths, (forcing, fluxes), strict=False):
-        table.to_csv(path, index_label="TIMESTAMP_END", float_format="%.6g")
-    paths[2].write_text(yaml.safe_dump(site.model_dump(mode="json", exclude_defaults=True), sort_keys=False))
+    for path, table in zip(paths[:2], (forcing, fluxes), strict=True):
+        with replacing(path) as temporary:
+            table.to_csv(temporary, index_label="TIMESTAMP_END", float_format="%.6g")
+    with replacing(paths[2]) as temporary:
+        temporary.write_text(yaml.safe_dump(site.model_dump(mode="json", exclude_defaults=True), sort_keys=False))
     return paths
