@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench test-docs test-package test-newest test-oldest clean
+.PHONY: demo test lint bench test-docs test-types test-package test-newest test-oldest clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,6 +25,11 @@ test: lint
 # The pages: their examples run, their links and paths resolve.
 test-docs: $(INSTALLED)
 	$(BIN)/python -m pytest tests/test_docs.py tests/bridges/test_docs.py
+
+# Shapes and types of canveg_jax checked at run time, in the tests of the equations. The front doors take more than they say
+# (lists, whole numbers) and refuse the rest with messages of their own, so their tests are not among them.
+test-types: $(INSTALLED)
+	$(BIN)/python -m pytest --jaxtyping-packages=canveg_jax,tests.typechecking.check tests/physics $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -26,6 +26,7 @@ gc.set_threshold(100_000, 50, 100)  # tracing makes many objects that live on; s
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("repeatable")
 
+import tests.typechecking  # noqa: F401  the hook of `make test-types` looks for it by its name
 from canveg_jax import Parameters  # after double precision is switched on
 
 
