@@ -126,7 +126,7 @@ def prepare(
         absorbed_par=absorbed_par,
         absorbed_shortwave=absorbed_par / PAR_PER_JOULE + jnp.stack([nir.sunlit, nir.shaded]),
         wind=wind_profile(c.wind_speed, heights, site.canopy_height, site.measurement_height, p.wind_extinction),
-        longwave_layers=longwave.factor(p.ep, p.epsoil, c.tau_d, n),
+        longwave_layers=longwave.factorise(p.ep, p.epsoil, c.tau_d, n),
         shortwave_out=par.up_top / PAR_PER_JOULE + nir.up_top,
         soil_shortwave=par.ground_net / PAR_PER_JOULE + nir.ground_net,
         stress=jnp.broadcast_to(stress, (n,)),
@@ -191,7 +191,15 @@ def leaf_drivers(state: State, x: Prepared, p: Parameters) -> tuple[LeafDrivers,
     leaf = c.air_temperature + state.leaf_temperature
     surface = c.air_temperature + state.surface_temperature
     field = longwave.transfer(
-        x.longwave_layers, p.ep, p.epsoil, c.tau_d, x.sunlit, c.longwave_in, leaf[0], leaf[1], surface
+        x.longwave_layers,
+        leaf_emissivity=p.ep,
+        soil_emissivity=p.epsoil,
+        tau_d=c.tau_d,
+        sunlit=x.sunlit,
+        longwave_in=c.longwave_in,
+        sun=leaf[0],
+        shade=leaf[1],
+        surface=surface,
     )
     drivers = LeafDrivers(
         leaf_temperature=leaf,
@@ -303,12 +311,12 @@ def _air(
         dispersion,
         released,
         jnp.stack([fluxes.soil_H, fluxes.soil_LE, fluxes.soil_respiration]),
-        c.friction_velocity,
-        dispersion_factor(fluxes.zeta, p.stability_unstable, p.stability_stable),
-        c.density,
-        c.molar_density,
-        c.air_temperature,
-        x.wind.shape[0],
+        friction_velocity=c.friction_velocity,
+        psi=dispersion_factor(fluxes.zeta, p.stability_unstable, p.stability_stable),
+        density=c.density,
+        molar_density=c.molar_density,
+        reference_temperature=c.air_temperature,
+        n_layers=x.wind.shape[0],
     )
 
 

@@ -45,6 +45,7 @@ def leaf_energy_balance(
     guess: Values,
     absorbed: Values,
     emissivity: Values,
+    *,
     air_temperature: Values,
     vapour_pressure: Values,
     pressure: Values,

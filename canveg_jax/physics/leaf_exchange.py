@@ -58,11 +58,11 @@ def leaf_exchange(
         leaf,
         x.absorbed_shortwave + p.ep * c.chi * incident,
         p.ep * c.chi,
-        air,
-        vapour,
-        c.pressure,
-        boundary.heat,
-        vapour_conductance(gas.conductance * to_velocity, boundary.vapour, sides),
+        air_temperature=air,
+        vapour_pressure=vapour,
+        pressure=c.pressure,
+        heat_resistance=boundary.heat,
+        conductance=vapour_conductance(gas.conductance * to_velocity, boundary.vapour, sides),
         steps=1,
     )
     return LeafExchange(

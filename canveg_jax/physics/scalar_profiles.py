@@ -24,6 +24,7 @@ def scalar_profiles(
     dispersion: Float[Array, "receptor layer"],
     sources: Float[Array, "3 layer"],
     soil: Float[Array, "3"],
+    *,
     friction_velocity: Values,
     psi: Values,
     density: Values,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..types import Scalar, Values
+from ..types import Layers, Scalar, Values
 from . import two_stream
 from .elementary import ratio, relative_expm1
 from .sky import MIN_SIN_BETA
@@ -29,10 +29,10 @@ class Beam(NamedTuple):
 class Band(NamedTuple):
     """Fluxes of one band. `sunlit` and `shaded` are absorbed per leaf area, `ground_net` by the soil; `up_top` leaves."""
 
-    sunlit: Float[Array, " layer"]
-    shaded: Float[Array, " layer"]
+    sunlit: Layers
+    shaded: Layers
     up_top: Scalar
-    ground_net: Scalar
+    ground_net: Values
 
 
 def beam_penetration(
@@ -86,7 +86,9 @@ def transfer(
     """
     n_layers = beam.at_top.shape[0]
     absorb = 1.0 - reflect - transmit
-    layers = two_stream.factor(tau_d + (1.0 - tau_d) * transmit, (1.0 - tau_d) * reflect, ground_reflectance, n_layers)
+    layers = two_stream.factorise(
+        tau_d + (1.0 - tau_d) * transmit, (1.0 - tau_d) * reflect, ground_reflectance, n_layers
+    )
     intercepted = beam_in * beam.intercepted
     beam_ground = beam_in * beam.at_ground
     streams = two_stream.solve(

@@ -3,8 +3,11 @@
 See docs/decisions.md, 2 to 4.
 """
 
+from typing import cast
+
 import jax.numpy as jnp
 
+from ..types import Scalar, Values
 from .constants import PAR_PER_JOULE, PAR_SHARE, SOLAR_CONSTANT, STEFAN_BOLTZMANN
 from .elementary import power, ratio
 from .state import IncomingShortwave
@@ -16,11 +19,16 @@ _VISIBLE_SHARE, _NIR_SHARE = 0.383, 0.517
 _Q_MIN, _Q_MAX = 0.22, 0.89
 
 
-def split_shortwave(sin_beta, shortwave_in, pressure) -> IncomingShortwave:
-    """Split global radiation (W m-2, >= 0) into beam and diffuse PAR and near infrared; pressure in kPa.
+def split_shortwave(sin_beta: Values, shortwave_in: Values, pressure: Values) -> IncomingShortwave:
+    """Split global radiation into beam and diffuse PAR and near infrared [Weiss1985].
 
-    Sun below the horizon: everything is diffuse [Weiss1985]. By day and night
+    Sun below the horizon: everything is diffuse. By day and night
     `(par_beam + par_diffuse)/4.6 + nir_beam + nir_diffuse = shortwave_in`.
+
+    Args:
+        sin_beta: sine of solar elevation.
+        shortwave_in: global radiation on a horizontal area, W m-2, >= 0.
+        pressure: kPa.
     """
     day = sin_beta > 0
     mu = jnp.maximum(sin_beta, MIN_SIN_BETA)
@@ -40,10 +48,16 @@ def split_shortwave(sin_beta, shortwave_in, pressure) -> IncomingShortwave:
     near_infrared = (1 - PAR_SHARE) * shortwave_in
     par_beam = jnp.where(day, share_visible * par, 0.0)
     nir_beam = jnp.where(day, share_nir * near_infrared, 0.0)
-    return IncomingShortwave(par_beam, par - par_beam, nir_beam, near_infrared - nir_beam, jnp.where(day, q, _Q_MAX))
+    return IncomingShortwave(
+        par_beam=par_beam,
+        par_diffuse=cast(Scalar, par - par_beam),
+        nir_beam=nir_beam,
+        nir_diffuse=cast(Scalar, near_infrared - nir_beam),
+        q=jnp.where(day, q, _Q_MAX),
+    )
 
 
-def sky_longwave(sin_beta, q, air_temperature):
+def sky_longwave(sin_beta: Values, q: Values, air_temperature: Values) -> Values:
     """Long-wave from the sky, W m-2: emissivity of [Idso1969] blended with cloud by `q`.
 
     The night value of `q` (0.89) goes over into the measured one between 0 and 5.7 degrees of elevation (docs/decisions.md, 4).

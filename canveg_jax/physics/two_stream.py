@@ -4,24 +4,33 @@
 All layers have the same `t` and `r`. Layers run from the ground up.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from ..types import Layers, Scalar, Values
 from .elementary import inverse
 from .state import TwoStreamLayers
 
 
 class Streams(NamedTuple):
-    """Diffuse fluxes at the levels `[N+1]`, level 0 = ground: `down` and `up`, both >= 0."""
+    """Diffuse fluxes at the levels, level 0 = ground: `down` and `up`, both >= 0."""
 
-    down: Any
-    up: Any
+    down: Float[Array, " level"]
+    up: Float[Array, " level"]
 
 
-def factor(transmit, reflect, ground_reflectance, n_layers: int) -> TwoStreamLayers:
-    """Reflectances `A_j` and gains of a stack of `n_layers` equal layers over the ground."""
+def factorise(transmit: Values, reflect: Values, ground_reflectance: Values, n_layers: int) -> TwoStreamLayers:
+    """Reflectances `A_j` and gains of a stack of `n_layers` equal layers over the ground.
+
+    This is the factorisation of the block-tridiagonal matrix of the equations: `A_j` eliminates the upward flux below level `j`.
+
+    Args:
+        transmit, reflect: `t`, `r` of one layer.
+        ground_reflectance: `A_0`.
+    """
 
     def step(a, _):
         gain = inverse(1.0 - reflect * a)
@@ -30,21 +39,29 @@ def factor(transmit, reflect, ground_reflectance, n_layers: int) -> TwoStreamLay
 
     start = jnp.asarray(ground_reflectance, dtype=jnp.result_type(transmit, reflect, ground_reflectance))
     _, (reflectances, gains) = jax.lax.scan(step, start, None, length=n_layers)
-    return TwoStreamLayers(transmit, reflect, jnp.concatenate([start[None], reflectances]), gains)
+    return TwoStreamLayers(
+        transmit=cast(Scalar, transmit),
+        reflect=cast(Scalar, reflect),
+        reflectance=jnp.concatenate([start[None], reflectances]),
+        gain=cast(Array, gains),
+    )
 
 
-def solve(layers: TwoStreamLayers, source_down, source_up, top_down, ground_source) -> Streams:
+def solve(
+    layers: TwoStreamLayers, source_down: Layers, source_up: Layers, top_down: Values, ground_source: Values
+) -> Streams:
     """Fluxes at all levels for the sources of each layer.
 
     Args:
-        layers: from `factor`.
-        source_down, source_up: flux that each layer adds downward and upward, `[N]`.
+        layers: from `factorise`.
+        source_down, source_up: flux that each layer adds downward and upward.
         top_down: diffuse flux entering at the top.
         ground_source: upward flux at the ground that does not stem from `D_0`.
     """
     t, r = layers.transmit, layers.reflect
     below = layers.reflectance[:-1]
 
+    # Upward: E_j, the part of U_j that does not stem from D_j, so that U_j = A_j D_j + E_j at every level.
     def upward(e, x):
         a, gain, down, up = x
         above = up + gain * t * (e + a * down)
@@ -54,6 +71,7 @@ def solve(layers: TwoStreamLayers, source_down, source_up, top_down, ground_sour
     _, emitted = jax.lax.scan(upward, start, (below, layers.gain, source_down, source_up))
     emitted = jnp.concatenate([start[None], emitted])
 
+    # Downward: with U_{j-1} known as A_{j-1} D_{j-1} + E_{j-1}, each D_{j-1} follows from the D_j above it.
     def downward(d, x):
         gain, e, down = x
         lower = gain * (t * d + r * e + down)

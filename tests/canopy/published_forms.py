@@ -49,7 +49,7 @@ def _sunlit_at_layer_bottom(sin_beta, mean_projection, clumping, layer_lai, n_la
 def _absorption_from_below(beam, beam_in, diffuse_in, reflect, transmit, ground_reflectance, tau_d, chi):
     absorb = 1.0 - reflect - transmit
     n = beam.at_top.shape[0]
-    layers = two_stream.factor(tau_d + (1.0 - tau_d) * transmit, (1.0 - tau_d) * reflect, ground_reflectance, n)
+    layers = two_stream.factorise(tau_d + (1.0 - tau_d) * transmit, (1.0 - tau_d) * reflect, ground_reflectance, n)
     intercepted, at_ground = beam_in * beam.intercepted, beam_in * beam.at_ground
     streams = two_stream.solve(
         layers, transmit * intercepted, reflect * intercepted, diffuse_in, ground_reflectance * at_ground
@@ -71,13 +71,21 @@ def _prepare_full_leaves(*args, **kwargs):
     return x._replace(conditions=x.conditions._replace(chi=jnp.ones_like(x.conditions.chi)))
 
 
-def _profiles(dispersion, sources, soil, u_star, psi, density, molar_density, reference_temperature, n_layers):
+def _profiles(
+    dispersion, sources, soil, friction_velocity, psi, density, molar_density, reference_temperature, n_layers
+):
     """Stability from the heat of the leaves and the full height; 0.973 below neutral; the soil without stability."""
     heat = sources[0].sum()
-    zeta = -VON_KARMAN * GRAVITY * MEASUREMENT_HEIGHT * heat / (density * 1005.0 * reference_temperature * u_star**3)
+    zeta = (
+        -VON_KARMAN
+        * GRAVITY
+        * MEASUREMENT_HEIGHT
+        * heat
+        / (density * 1005.0 * reference_temperature * friction_velocity**3)
+    )
     zeta = jnp.clip(zeta, -3.0, 0.25)
     psi = jnp.where(zeta < 0, 0.973 * 0.7182 / (0.7182 - jnp.minimum(zeta, 0.0)), 1.0 - 0.31 * zeta)
-    excess = ((psi * sources).at[:, 0].add(soil) @ dispersion.T) / u_star
+    excess = ((psi * sources).at[:, 0].add(soil) @ dispersion.T) / friction_velocity
     temperature = excess[0] / (density * AIR_SPECIFIC_HEAT)
     above = reference_temperature + temperature[n_layers]
     vapour = latent_heat_of_vaporisation(above) * 18.01 / (1000.0 * GAS_CONSTANT * above)

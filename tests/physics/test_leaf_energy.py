@@ -16,10 +16,17 @@ from tests.physics.checks import all_finite, derivative_error, precision_error, 
 SIGMA = 5.670367e-8
 
 
+def balance_of(guess, absorbed, emissivity, air, vapour, pressure, r_heat, conductance):
+    return leaf_energy_balance(
+        guess, absorbed, emissivity, air_temperature=air, vapour_pressure=vapour, pressure=pressure,
+        heat_resistance=r_heat, conductance=conductance,
+    )  # fmt: skip
+
+
 @jax.jit
 def balance(guess, absorbed, stomatal, r_heat, r_vapour, air, vapour, pressure, sides, emissivity=0.98):
     conductance = vapour_conductance(stomatal, r_vapour, sides)
-    return leaf_energy_balance(guess, absorbed, emissivity, air, vapour, pressure, r_heat, conductance)
+    return balance_of(guess, absorbed, emissivity, air, vapour, pressure, r_heat, conductance)
 
 
 def converged(*arguments):
@@ -55,7 +62,7 @@ def test_worked_solution_below_freezing():
     conductance = float(vapour_conductance(0.004, 54.0, 2)) * scale
     t = 268.15
     for _ in range(6):
-        x = leaf_energy_balance(t, 800.0, 0.98, 268.15, 300.0, 101.3, 60.0, conductance)
+        x = balance_of(t, 800.0, 0.98, 268.15, 300.0, 101.3, 60.0, conductance)
         t = x.temperature
     assert float(t) == pytest.approx(272.04737, abs=6e-6)
     assert [float(x.latent_heat), float(x.sensible_heat)] == pytest.approx([19.376606, 171.86447], rel=2e-7)
@@ -176,7 +183,7 @@ def test_derivatives_are_those_of_the_solution():
     def f(absorbed, stomatal, r_heat, air, vapour, pressure, emissivity):
         t = air
         for _ in range(5):
-            x = leaf_energy_balance(
+            x = balance_of(
                 t, absorbed, emissivity, air, vapour, pressure, r_heat, vapour_conductance(stomatal, 0.9 * r_heat, 1)
             )
             t = x.temperature

@@ -70,11 +70,11 @@ def test_it_is_the_chain_of_its_parts(sides):
         leaf,
         absorbed,
         P.ep * x.conditions.chi[2],
-        air,
-        vapour,
-        x.conditions.pressure,
-        boundary.heat,
-        conductance,
+        air_temperature=air,
+        vapour_pressure=vapour,
+        pressure=x.conditions.pressure,
+        heat_resistance=boundary.heat,
+        conductance=conductance,
         steps=8,
     )
     expected = (

@@ -12,13 +12,20 @@ from tests.independent import radiation
 from tests.physics.checks import all_finite, precision_error, relative_error
 
 SIGMA = 5.670367e-8
-factor = jax.jit(longwave.factor, static_argnums=3)
-transfer = jax.jit(longwave.transfer)
+factorise = jax.jit(longwave.factorise, static_argnums=3)
+
+
+def field_in(layers, *temperatures_and_optics):
+    names = ("leaf_emissivity", "soil_emissivity", "tau_d", "sunlit", "longwave_in", "sun", "shade", "surface")
+    return longwave.transfer(layers, **dict(zip(names, temperatures_and_optics, strict=True)))
+
+
+transfer = jax.jit(field_in)
 
 
 def field_of(eps, eps_soil, tau_d, sunlit, sky, sun, shade, surface):
     sunlit = jnp.asarray(sunlit)
-    layers = factor(eps, eps_soil, tau_d, sunlit.shape[0])
+    layers = factorise(eps, eps_soil, tau_d, sunlit.shape[0])
     return transfer(layers, eps, eps_soil, tau_d, sunlit, sky, jnp.asarray(sun), jnp.asarray(shade), surface)
 
 
@@ -50,8 +57,8 @@ def test_as_published(published):
     tau_d, sunlit = record.given("integ_exp_diff")[:, 0], record.given("prob_beam")[:, :50]
 
     def one(tau_d, sunlit, sky, sun, shade, surface):
-        layers = longwave.factor(eps, eps_soil, tau_d, 50)
-        return longwave.transfer(layers, eps, eps_soil, tau_d, sunlit, sky, sun, shade, surface)
+        layers = longwave.factorise(eps, eps_soil, tau_d, 50)
+        return field_in(layers, eps, eps_soil, tau_d, sunlit, sky, sun, shade, surface)
 
     field = jax.jit(jax.vmap(one))(tau_d, sunlit, *columns)
     down, up = record.made("ir_dn"), record.made("ir_up")
@@ -131,8 +138,8 @@ def test_derivatives():
 
     def f(x):
         eps, eps_soil, tau_d, sunlit, sky, sun, shade, surface = x
-        layers = longwave.factor(eps, eps_soil, tau_d, n)
-        field = longwave.transfer(layers, eps, eps_soil, tau_d, sunlit, sky, sun, shade, surface)
+        layers = longwave.factorise(eps, eps_soil, tau_d, n)
+        field = field_in(layers, eps, eps_soil, tau_d, sunlit, sky, sun, shade, surface)
         return weights @ field.incident + 0.3 * field.down_ground - 0.8 * field.up_top
 
     x = (0.96, 0.95, 0.7, rng.uniform(0.1, 0.9, n), 330.0, rng.uniform(280, 300, n), rng.uniform(280, 300, n), 303.0)
@@ -152,9 +159,9 @@ def test_derivatives():
 
 def test_gradients_are_finite_for_black_leaves_and_none():
     def f(eps, tau_d):
-        layers = longwave.factor(eps, 1.0, tau_d, 3)
+        layers = longwave.factorise(eps, 1.0, tau_d, 3)
         z = jnp.full(3, 300.0)
-        return longwave.transfer(layers, eps, 1.0, tau_d, jnp.zeros(3), 300.0, z, z, 300.0).up_top
+        return field_in(layers, eps, 1.0, tau_d, jnp.zeros(3), 300.0, z, z, 300.0).up_top
 
     gradient = jax.jit(jax.grad(f, argnums=(0, 1)))
     for eps, tau_d in ((1.0, 1.0), (1.0, 0.0), (0.9, 1.0), (0.9, 0.0)):
@@ -165,7 +172,7 @@ def test_two_stream_equations_hold_for_any_sources():
     n, rng = 9, np.random.default_rng(5)
     t, r, a0 = 0.55, 0.3, 0.4
     up_source, down_source = rng.uniform(0, 50, (2, n))
-    layers = two_stream.factor(t, r, a0, n)
+    layers = two_stream.factorise(t, r, a0, n)
     x = two_stream.solve(layers, jnp.asarray(down_source), jnp.asarray(up_source), 120.0, 33.0)
     down, up = np.asarray(x.down), np.asarray(x.up)
     assert down[:-1] == pytest.approx(t * down[1:] + r * up[:-1] + down_source, rel=1e-13)

@@ -18,10 +18,15 @@ WORKED = [  # zeta, profile: published with the soil source outside psi and psi 
 ]
 
 
+def profiles_of(dispersion, sources, soil, *rest):
+    names = ("friction_velocity", "psi", "density", "molar_density", "reference_temperature", "n_layers")
+    return scalar_profiles(dispersion, sources, soil, **dict(zip(names, rest, strict=True)))
+
+
 def heat_profile(sources, soil, psi, volume_heat=1200.0):
     three, ground = jnp.zeros((3, 2)).at[0].set(sources), jnp.array([soil, 0.0, 0.0])
     density = volume_heat / 1005.0
-    return 295.0 + scalar_profiles(jnp.asarray(D), three, ground, 0.4, psi, density, 40.0, 295.0, 2).temperature
+    return 295.0 + profiles_of(jnp.asarray(D), three, ground, 0.4, psi, density, 40.0, 295.0, 2).temperature
 
 
 @pytest.mark.parametrize(("zeta", "psi", "profile"), WORKED)
@@ -52,7 +57,7 @@ def test_as_published_but_for_stability_of_the_soil_source_and_molar_mass(shared
     others = [record.given(n) for n in ("ustar", "air_density", "air_density_mole", "T_air_K")]
 
     def one(sources, soil, u_star, density, molar, reference):
-        return scalar_profiles(matrix, sources, soil, u_star, 1.0, density, molar, reference, 50)
+        return profiles_of(matrix, sources, soil, u_star, 1.0, density, molar, reference, 50)
 
     made = jax.jit(jax.vmap(one))(sources, soil, *others)
     reference_t, reference_e = record.given("T_air_K")[:, None], record.given("eair_Pa")[:, None]
@@ -89,7 +94,7 @@ def test_linear_and_zero_at_the_top():
     sources, soil = jnp.asarray(rng.normal(size=(3, 2))), jnp.asarray(rng.normal(size=3))
 
     def co2(factor, u_star=0.3, psi=0.9):
-        return scalar_profiles(jnp.asarray(D), factor * sources, factor * soil, u_star, psi, 1.2, 41.0, 290.0, 2)
+        return profiles_of(jnp.asarray(D), factor * sources, factor * soil, u_star, psi, 1.2, 41.0, 290.0, 2)
 
     one, three = co2(1.0), co2(3.0)
     assert relative_error(three.co2, 3 * np.asarray(one.co2)) < 1e-13
@@ -101,7 +106,7 @@ def test_linear_and_zero_at_the_top():
 
 def test_signs_and_units():
     """A warm, moist, respiring ground makes the air above it warm, moist and rich in CO2; by hand for one layer."""
-    made = scalar_profiles(
+    made = profiles_of(
         jnp.array([[2.0], [0.5], [0.0]]), jnp.array([[100.0], [200.0], [-10.0]]), jnp.array([50.0, 20.0, 4.0]), 0.5, 0.8,
         1.2, 41.0, 290.0, 1,
     )  # fmt: skip
@@ -126,7 +131,7 @@ def test_derivatives_and_single_precision():
     def f(heat, soil, u, psi, density, reference):
         sources = jnp.stack([heat, 2 * heat, -0.1 * heat])[:, None] * jnp.array([1.0, 0.6], heat.dtype)
         ground = jnp.stack([soil, soil, 0.05 * soil])
-        made = scalar_profiles(jnp.asarray(D, heat.dtype), sources, ground, u, psi, density, 34 * density, reference, 2)
+        made = profiles_of(jnp.asarray(D, heat.dtype), sources, ground, u, psi, density, 34 * density, reference, 2)
         weights = jnp.array([0.3, 1.0, -0.5, 0.1], heat.dtype)
         return weights @ made.temperature + weights @ made.vapour_pressure / 50 + weights @ made.co2 / 10
 

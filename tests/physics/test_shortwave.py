@@ -22,7 +22,7 @@ penetration = jax.jit(shortwave.beam_penetration, static_argnums=4)
 def streams(beam, beam_in, diffuse_in, reflect, transmit, ground, tau_d):
     """`D`, `U` on the levels: the equations that `transfer` solves, put together from its parts."""
     n = beam.at_top.shape[0]
-    layers = two_stream.factor(tau_d + (1 - tau_d) * transmit, (1 - tau_d) * reflect, ground, n)
+    layers = two_stream.factorise(tau_d + (1 - tau_d) * transmit, (1 - tau_d) * reflect, ground, n)
     caught = beam_in * beam.intercepted
     return two_stream.solve(layers, transmit * caught, reflect * caught, diffuse_in, ground * beam_in * beam.at_ground)
 
