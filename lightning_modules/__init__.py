@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from canveg_jax.io.tower_files import TowerFiles as TowerFiles
 
     from .closures.registry import STRESS_MODULES as STRESS_MODULES
-    from .closures.soil_moisture_stress import SoilMoistureStress as SoilMoistureStress
     from .closures.stress_network import StressNetwork as StressNetwork
+    from .closures.stress_scheme import SoilMoistureStress as SoilMoistureStress
+    from .closures.stress_scheme import StressScheme as StressScheme
     from .data.datamodule import FluxTowerDataModule as FluxTowerDataModule
     from .data.datamodule import tower_loader as tower_loader
     from .data.dataset import TowerDataset as TowerDataset
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 _NAMES: dict[str, tuple[str, ...]] = {
     "canveg_jax.io.tower_files": ("TowerFiles",),
     ".closures.registry": ("STRESS_MODULES",),
-    ".closures.soil_moisture_stress": ("SoilMoistureStress",),
     ".closures.stress_network": ("StressNetwork",),
+    ".closures.stress_scheme": ("SoilMoistureStress", "StressScheme"),
     ".data.datamodule": ("FluxTowerDataModule", "tower_loader"),
     ".data.dataset": ("TowerDataset", "collate"),
     ".data.inputs": ("NETWORK_INPUTS",),

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
-from .soil_moisture_stress import SoilMoistureStress
-from .stress_network import StressNetwork
+from canveg_jax.spelling import unknown
 
-STRESS_MODULES: dict[str, type[nn.Module]] = {"network": StressNetwork, "soil_moisture": SoilMoistureStress}
+from .stress_network import StressNetwork
+from .stress_scheme import TRAINABLE_SCHEMES, SoilMoistureStress, StressScheme
+
+STRESS_MODULES: dict[str, Callable[..., nn.Module]] = {
+    "network": StressNetwork,
+    **{name: functools.partial(StressScheme, name) for name in TRAINABLE_SCHEMES},
+    "soil_moisture": SoilMoistureStress,
+}
 """Stress modules that a name, or a mapping `{module: name, ...arguments}`, can ask for."""
 
 Stress = nn.Module | Mapping[str, Any] | str | None
@@ -28,18 +35,22 @@ def build_stress(stress: Stress) -> nn.Module | None:
     name = arguments.pop("module", None)
     if name not in STRESS_MODULES:
         raise ValueError(
-            f"stress must be null, a torch module, or one of {', '.join(STRESS_MODULES)} (or a "
-            f"mapping with `module: <name>` and its arguments); got {stress!r}. If a checkpoint names a module of your "
-            "own, build it and pass it: HybridCanopy.load_from_checkpoint(path, stress=MyModule())."
+            f"{unknown('stress module', str(name), STRESS_MODULES)} stress must be null, a torch module, one of these, or a "
+            "mapping with `module: <name>` and its arguments. If a checkpoint names a class of yours, build it and pass "
+            "it: HybridCanopy.load_from_checkpoint(path, stress=MyModule())."
         )
     return STRESS_MODULES[name](**arguments)
 
 
 def stress_specification(stress: nn.Module | None) -> dict[str, Any] | str | None:
-    """Plain data from which `build_stress` makes the module again; of a foreign module only its class name."""
+    """Plain data from which `build_stress` makes the module again; of a foreign module only its class name.
+
+    A subclass is foreign, too: built again as its base it would compute something else.
+    """
     if stress is None:
         return None
-    for name, kind in STRESS_MODULES.items():
-        if type(stress) is kind:
-            return {"module": name, **stress.config}
+    if isinstance(stress, StressNetwork) and type(stress) is StressNetwork:
+        return {"module": "network", **stress.config}
+    if isinstance(stress, StressScheme) and type(stress) in (StressScheme, SoilMoistureStress):
+        return {"module": stress.scheme, **stress.config}
     return f"{type(stress).__module__}.{type(stress).__qualname__}"

@@ -47,7 +47,8 @@ class HybridCanopy(FluxTask):
         tunable: names of process parameters to tune; None: all of `canveg_jax.TUNABLE`; empty: none.
         parameters: start (and, if not tuned, fixed) values that differ from the defaults of
             `canveg_jax.PARAMETER_TABLE`.
-        stress: None, `network`, `soil_moisture`, a mapping `{module: network, hidden: [8, 8]}`, or a torch module
+        stress: None, `network`, a scheme (`soil_moisture`, `feddes`, `jarvis`), a
+            mapping `{module: network, hidden: [8, 8]}`, or a torch module
             `forcing dict -> factor [time]` in (0, 1].
         le_weight: w of latent heat in the loss; NEE gets 1 - w.
         weights: loss weights by target, instead of `le_weight`.

@@ -1,5 +1,6 @@
 """Stress networks and the soil-moisture ramp."""
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -8,7 +9,14 @@ from hypothesis import strategies as st
 
 import canveg_jax as cv
 from canveg_jax.io import vapour_pressure_deficit
-from lightning_modules import NETWORK_INPUTS, ScalingStatistics, SoilMoistureStress, StressNetwork, TowerDataset
+from lightning_modules import (
+    NETWORK_INPUTS,
+    ScalingStatistics,
+    SoilMoistureStress,
+    StressNetwork,
+    StressScheme,
+    TowerDataset,
+)
 from lightning_modules.closures.registry import build_stress, stress_specification
 from lightning_modules.data.inputs import with_scaled_lai
 from tests.lightning.towers import SITE
@@ -104,6 +112,27 @@ def test_soil_moisture_stress_is_that_of_the_physics():
     factor.sum().backward()
     assert (module.raw.grad != 0).all()
     assert module({"soil_water_content": water.float()}).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["feddes", "jarvis"])
+def test_other_schemes_are_those_of_the_physics_and_can_be_trained(tower, forcing, name):
+    rows = slice(600, 632)
+    columns = {n: c[rows] for n, c in forcing.items()}
+    columns["soil_water_content"] = torch.linspace(0.02, 0.58, 32, dtype=torch.float64)
+    expected = jax.vmap(lambda f: cv.STRESSES[name]()(f, None, cv.Parameters(wilting_point=0.06)))(
+        cv.Forcing(**{n: c.numpy() for n, c in columns.items()})
+    )
+    module = build_stress({"module": name, "wilting_point": 0.06})
+    assert isinstance(module, StressScheme)
+    factor = module(columns)
+    np.testing.assert_allclose(factor.detach(), expected, rtol=1e-9)
+    assert float(factor.detach().std()) > 0.1
+    factor.sum().backward()
+    raw = module.get("raw")
+    assert raw.grad is not None and (raw.grad != 0).any() and torch.isfinite(raw.grad).all()
+    assert module.values()["wilting_point"].item() == pytest.approx(0.06, rel=1e-9)
+    assert module({n: c.float() for n, c in columns.items()}).dtype == torch.float32
+    assert stress_specification(module) == {"module": name, "wilting_point": 0.06}
 
 
 def test_lai_is_scaled_as_in_the_canopy():

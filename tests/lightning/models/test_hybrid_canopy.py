@@ -254,7 +254,7 @@ def test_float32_data(tower):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stress": "netwrk"}, "or one of network, soil_moisture"),
+        ({"stress": "netwrk"}, "Did you mean 'network'"),
         ({"network_lr": 0.0}, "network_lr must be positive"),
         ({"prior_weight": -1.0}, "prior_weight must not be negative"),
         ({"schedule": "step"}, "'constant' or 'cosine'"),
