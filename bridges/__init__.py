@@ -1,5 +1,7 @@
 """JAX functions as PyTorch functions. Generic, except `bridges.canopy`, which knows the canopy."""
 
+from typing import TYPE_CHECKING, Any
+
 from ._jax2torch.function import jax2torch as jax2torch
 from ._modules.jax_module import JaxModule as JaxModule
 from ._modules.jax_program import JaxProgram as JaxProgram
@@ -15,10 +17,13 @@ from .errors import DeviceError as DeviceError
 from .errors import ForkError as ForkError
 from .errors import TransformError as TransformError
 
+if TYPE_CHECKING:
+    from .canopy import TorchCanopy as TorchCanopy
+
 leave_gpu_memory_to_torch()
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name == "TorchCanopy":
         from .canopy import TorchCanopy
 

@@ -131,7 +131,7 @@ class JaxFunction(torch.autograd.Function):
         ctx.save_for_backward(*tensors, *leaves[n:])
         ctx.state = _State(call, extras, plan.wanted, residuals, [ref(x) for x in result.leaves[n:]], current_config())
         if False in spec.differentiable:
-            ctx.mark_non_differentiable(*_select(leaves[:n], [not d for d in spec.differentiable]))
+            ctx.mark_non_differentiable(*_select(leaves[:n], tuple([not d for d in spec.differentiable])))
         return tuple(leaves[:n])
 
     @staticmethod
@@ -224,7 +224,7 @@ class JaxTransform(torch.autograd.Function):
         moving = tuple([t is not None and d for t, d in zip(tangents, kernel.differentiable, strict=True)])
         if not any(moving):
             return (None,) * len(spec.differentiable)
-        given = [t for t, m in zip(tangents, moving, strict=True) if m]
+        given = [t for t, m in zip(tangents, moving, strict=True) if t is not None and m]
         result = iter(run(KernelCall(kernel.jvp(moving), ctx.call.extras), (*ctx.saved_tensors, *given)))
         return tuple([next(result) if d else None for d in spec.differentiable])
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .._runtime.config import current_config, with_config
 from .._runtime.convert import require_width, results_to_torch
-from .._runtime.upstream import constant_for_dynamo, recorded_by_dynamo
+from .._runtime.upstream import constant_for_dynamo, recorded_by_dynamo, torch_tree
 from ..errors import BridgeError
 from .autograd import run_backward, run_kernel
 from .kernel import Kernel, OutputSpec
@@ -38,8 +38,27 @@ def register(operation: Any) -> str:
     return handle
 
 
+class _Nothing:
+    """Stands for None, which Dynamo does not record among the arguments of a call: a container without contents."""
+
+
+torch_tree.register_pytree_node(
+    _Nothing, lambda _: ([], None), lambda _leaves, _context: _Nothing(), serialized_type_name="bridges.Nothing"
+)
+
+
+def without_none(tree: Any) -> Any:
+    """The tree with stand-ins for None."""
+    return torch_tree.tree_map(lambda leaf: _Nothing() if leaf is None else leaf, tree)
+
+
+def _with_none(tree: Any) -> Any:
+    is_nothing = lambda leaf: isinstance(leaf, _Nothing)  # noqa: E731
+    return torch_tree.tree_map(lambda leaf: None if is_nothing(leaf) else leaf, tree, is_leaf=is_nothing)
+
+
 def _call_operation(handle: str, args: tuple, kwargs: dict) -> Any:
-    return _find(_operations, handle)(args, kwargs)
+    return _find(_operations, handle)(_with_none(args), _with_none(kwargs))
 
 
 traced: Callable[[str, tuple, dict], Any] = _call_operation

@@ -66,7 +66,7 @@ def jax2torch(
     def bridged(*args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_dynamo_compiling():
             _compiled.prepare()
-            return _compiled.traced(handle, args, kwargs)
+            return _compiled.traced(handle, _compiled.without_none(args), _compiled.without_none(kwargs))
         return operation(args, kwargs)
 
     bridged.operation = operation  # type: ignore[attr-defined]

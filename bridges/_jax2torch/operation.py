@@ -177,11 +177,12 @@ class Operation:
     def result(self, spec: OutputSpec, outputs: Sequence[torch.Tensor]) -> Any:
         """The result of the function from the kernel's outputs."""
         assert spec.tree is not None
+        leaves: Sequence[Any] = outputs
         if spec.texts:
-            outputs = list(outputs)
+            leaves = list(outputs)
             for i, text in spec.texts:
-                outputs.insert(i, text)
-        return unflatten(spec.tree, outputs)
+                leaves.insert(i, text)
+        return unflatten(spec.tree, leaves)
 
     def _build(self, spec: Spec, leaves: list, kinds: list) -> tuple[Kernel, tuple[bool, ...] | None]:
         fixed = [None if k in (_TENSOR, _EXTRA) else leaf for leaf, k in zip(leaves, kinds, strict=True)]
@@ -222,12 +223,14 @@ class Operation:
         """Numbers of the leaves that belong to the named arguments."""
         if not names:
             return set()
+        assert self._signature is not None
         args, kwargs = jax.tree.unflatten(spec.tree, range(n))
         bound = {**self._signature.bind(*args, **kwargs).arguments, **kwargs}
         return {i for name in names for i in jax.tree.leaves(bound.get(name))}
 
     def _position(self, name: str) -> int | None:
         """Position of an argument; None: it cannot be given by position."""
+        assert self._signature is not None
         parameters = list(self._signature.parameters.values())
         for i, parameter in enumerate(parameters):
             if parameter.name == name:

@@ -4,7 +4,7 @@ plain dataclasses, which need no registration."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -105,7 +105,7 @@ def flatten(tree: Any) -> tuple[list, Spec]:
     return leaves, Spec(structure, False)
 
 
-def unflatten(spec: Spec, leaves: list) -> Any:
+def unflatten(spec: Spec, leaves: Sequence[Any]) -> Any:
     """The tree of a structure with new leaves."""
     tree = jax.tree.unflatten(spec.tree, leaves)
     return _unwrap(tree) if spec.wrapped else tree

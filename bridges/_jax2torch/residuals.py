@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray, Tracer
 
 from .._runtime.upstream import Zero
 from .packing import Packing
@@ -79,10 +80,10 @@ class Residuals:
         for leaf in leaves:
             if id(leaf) in place:
                 sources.append(_Source("input", place[id(leaf)]))
-            elif not isinstance(leaf, jax.core.Tracer):
+            elif not isinstance(leaf, Tracer):
                 sources.append(_Source("constant", leaf))
             else:
-                is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+                is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
                 if id(leaf) not in kept_at:
                     kept_at[id(leaf)] = len(kept)
                     kept.append(jax.random.key_data(leaf) if is_key else leaf)
@@ -136,8 +137,7 @@ def pull(pullback: Callable, outputs: Sequence, present: Sequence[bool], cotange
     """
     supply = iter(cotangents)
     full = tuple(
-        _conj(next(supply)) if p else Zero(jax.core.ShapedArray(o.shape, o.dtype))
-        for o, p in zip(outputs, present, strict=True)
+        _conj(next(supply)) if p else Zero(ShapedArray(o.shape, o.dtype)) for o, p in zip(outputs, present, strict=True)
     )
     return [_conj(g) for g in pullback(full)]
 

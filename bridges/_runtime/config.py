@@ -8,19 +8,22 @@ float32.
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import jax
 
 JaxConfig = tuple[bool, str | None]
 """The settings that change what a traced function computes: 64 bits, precision of matrix products."""
 
-_config = jax.config
+settings: Any = jax.config
+"""JAX's settings; type checkers do not know its attributes."""
+
 _NOTHING = contextlib.nullcontext()
 
 
 def current_config() -> JaxConfig:
     """Settings of the calling thread."""
-    return _config.jax_enable_x64, _config.jax_default_matmul_precision
+    return settings.jax_enable_x64, settings.jax_default_matmul_precision
 
 
 def with_config(config: JaxConfig) -> contextlib.AbstractContextManager:

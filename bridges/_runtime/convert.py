@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..errors import ConversionError
+from .config import settings
 from .device import only_cpu, require_backend
 from .upstream import (
     FakeTensor,
@@ -63,7 +64,6 @@ def _capsule_by_numpy(array: jax.Array) -> Any:
     return np.asarray(array).__dlpack__(max_version=(1, 0))
 
 
-_config = jax.config
 _to_capsule = capsule_of_array or _capsule_by_numpy
 """What `jax.Array.__dlpack__` calls in the end (it waits, too): a fifth of the cost of a NumPy view in between. But the memory
 comes free at the next call of JAX only, so large arrays take the other way."""
@@ -83,7 +83,9 @@ def to_jax(tensor: torch.Tensor) -> Any:
     """
     # What nearly all tensors are, found out in a few steps. `Tensor.numpy` refuses memory that does not hold the values
     # (negative and conjugate bits, sparse tensors, tensors of a `torch.func` transformation).
-    if type(tensor) in _PLAIN and ((dtype := tensor.dtype) in _NARROW or (dtype in _NATIVE and _config.jax_enable_x64)):
+    if type(tensor) in _PLAIN and (
+        (dtype := tensor.dtype) in _NARROW or (dtype in _NATIVE and settings.jax_enable_x64)
+    ):
         try:
             if not tensor.data_ptr() % _CPU_ALIGNMENT and tensor.is_contiguous():
                 return tensor.detach().numpy() if tensor.requires_grad else tensor.numpy()
@@ -151,7 +153,7 @@ def require_width(dtype: torch.dtype) -> None:
     Raises:
         ConversionError: it would be truncated.
     """
-    if dtype in _WIDE and not jax.config.jax_enable_x64:
+    if dtype in _WIDE and not settings.jax_enable_x64:
         raise ConversionError(_describe_wide(str(dtype).removeprefix("torch."), "tensor", ".float(), .int()"))
 
 
@@ -230,7 +232,7 @@ def check_array(value: Any) -> None:
         raise ConversionError(
             f"a NumPy array of dtype {value.dtype} has no JAX equivalent. Convert it to numbers first."
         )
-    if value.dtype in _WIDE_NUMPY and not jax.config.jax_enable_x64:
+    if value.dtype in _WIDE_NUMPY and not settings.jax_enable_x64:
         raise ConversionError(_describe_wide(value.dtype.name, "NumPy array", ".astype('float32'), .astype('int32')"))
 
 
@@ -259,9 +261,8 @@ def _require_memory(tensor: torch.Tensor) -> None:
             "got a tensor of a torch.func transformation where plain memory is needed. Transform the bridged function "
             "itself (torch.func.vmap, grad, jacrev); is_grads_batched and vectorize=True are not supported."
         )
-    if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ and not _is_subclass_with_own_memory(
-        tensor
-    ):
+    own, plain = (getattr(kind, "__torch_dispatch__", None) for kind in (type(tensor), torch.Tensor))
+    if own is not plain and not _is_subclass_with_own_memory(tensor):
         raise ConversionError(
             f"got a {type(tensor).__module__}.{type(tensor).__name__}, a tensor subclass that wraps others. Pass the "
             "plain tensor in it (for a DTensor: .to_local() or .full_tensor())."

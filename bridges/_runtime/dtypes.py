@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..errors import BridgeError
+from .config import settings
 from .convert import to_jax
 
 
@@ -25,7 +26,7 @@ def jax_dtype(dtype: torch.dtype) -> np.dtype:
         BridgeError: a 64-bit floating dtype while JAX runs in 32 bits, or a dtype JAX does not have.
     """
     name = str(dtype).removeprefix("torch.")
-    if name in ("float64", "complex128") and not jax.config.jax_enable_x64:
+    if name in ("float64", "complex128") and not settings.jax_enable_x64:
         raise BridgeError(
             f"the network computes in {name}, but JAX runs in 32 bits and would truncate it. Call "
             'jax.config.update("jax_enable_x64", True) before using JAX, or convert the network first (module.float()).'
@@ -48,6 +49,6 @@ def copy_to_jax(tensor: torch.Tensor) -> jax.Array:
         BridgeError: as `jax_dtype`.
     """
     tensor = tensor.detach()
-    if tensor.dtype is torch.int64 and not jax.config.jax_enable_x64:
+    if tensor.dtype is torch.int64 and not settings.jax_enable_x64:
         tensor = tensor.int()
     return jnp.array(to_jax(tensor), dtype=jax_dtype(tensor.dtype), copy=True)

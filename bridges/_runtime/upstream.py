@@ -35,7 +35,7 @@ USES: dict[str, str] = {
     "torch._subclasses.functional_tensor.FunctionalTensor": "recognising tensors of AOTAutograd (torch.compile)",
     "torch.utils._python_dispatch.is_traceable_wrapper_subclass": "recognising tensors that wrap others",
     "torch.utils._pytree.tree_flatten": "the leaves of inputs and results of a torch network, in torch's order",
-    "torch.utils._pytree.register_constant": "arguments that torch.compile records as constants",
+    "torch.utils._pytree.register_pytree_node": "arguments that are None under torch.compile",
     "jax._src.xla_bridge.backends_are_initialized": "whether JAX runs already, without starting it",
     "jax.interpreters.ad.Zero": "outputs without a cotangent in a pullback",
 }

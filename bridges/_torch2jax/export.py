@@ -19,7 +19,7 @@ from ..errors import BridgeError
 from .operators import ASSERTIONS, SIZE_ARITHMETIC, TABLE, UnsupportedOperatorError, is_random
 
 
-class NetworkError(BridgeError):
+class NetworkError(BridgeError, ValueError):
     """A torch network, or the inputs of a converted one, that cannot be used as a pure function."""
 
 

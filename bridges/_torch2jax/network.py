@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import torch
+from jax.core import Tracer
 
 from .._runtime.dtypes import copy_to_jax, is_array, jax_dtype
 from .._runtime.upstream import torch_tree
@@ -189,7 +190,7 @@ class JaxNetwork:
             raise NetworkError(
                 f"{self.__name__}: input {number} is a torch tensor; expected a JAX array (see jax2torch)."
             )
-        if isinstance(leaf, jax.core.Tracer) or type(leaf) is not type(constant) or leaf != constant:
+        if isinstance(leaf, Tracer) or type(leaf) is not type(constant) or leaf != constant:
             raise NetworkError(
                 f"{self.__name__}: input {number} was fixed to {constant!r} by the conversion, got {leaf!r}. Give a "
                 "tensor in `example_inputs` to make it an argument."

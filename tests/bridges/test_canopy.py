@@ -92,6 +92,18 @@ def test_a_trained_canopy_is_freed_with_its_programs():
     assert len(references) == 3 and all(reference() is None for reference in references)
 
 
+@pytest.mark.slow
+def test_the_canopy_compiles_to_one_graph():
+    """Without a break, with arguments that are None."""
+    module, batch = TorchCanopy(cv.Canopy(SITE), tunable=("kball",)), rows(weather(1), 16, 32)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        compiled = torch.compile(module, fullgraph=True, backend="eager")(batch)
+        for name, value in module(batch).items():
+            torch.testing.assert_close(compiled[name], value, rtol=0, atol=0, equal_nan=True)
+    torch._dynamo.reset()
+
+
 class TestGpu:
     pytestmark = needs_gpu
 

@@ -123,7 +123,7 @@ def _index(x, indices):
 
 @aten("index_put.default")
 def _index_put(x, indices, values, accumulate=False):
-    where = tuple(slice(None) if i is None else i for i in indices)
+    where: tuple[Any, ...] = tuple(slice(None) if i is None else i for i in indices)
     if len(where) == 1 and getattr(where[0], "dtype", None) == jnp.bool_ and jnp.ndim(values) == 0 and not accumulate:
         mask = where[0].reshape(where[0].shape + (1,) * (x.ndim - where[0].ndim))
         return jnp.where(mask, values.astype(x.dtype), x)

@@ -16,7 +16,7 @@ TABLE: dict[str, Callable] = {}
 """JAX equivalent of each operator by its full name, e.g. `aten.add.Tensor`. Same arguments as the operator."""
 
 
-class UnsupportedOperatorError(BridgeError):
+class UnsupportedOperatorError(BridgeError, NotImplementedError):
     """A torch network uses operators (or options of them) that have no JAX equivalent here; the message names them."""
 
 

@@ -250,3 +250,23 @@ def test_importing_the_bridge_does_not_import_the_compiler():
     code = "import bridges, sys; bridges.jax2torch(lambda x: x); print('torch._dynamo' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False"]
+
+
+def scaled(x, factor=None):
+    value = x["a"] if isinstance(x, dict) else x
+    return value * 2 if factor is None else value * factor
+
+
+@pytest.mark.parametrize("where", ["argument", "keyword", "dict", "absent"])
+def test_arguments_that_are_none_stay_in_the_graph(where):
+    f = jax2torch(scaled)
+    x = torch.ones(3, requires_grad=True)
+    args, kwargs = {
+        "argument": ((x, None), {}),
+        "keyword": ((x,), {"factor": None}),
+        "dict": (({"a": x, "b": None},), {}),
+        "absent": ((x,), {}),
+    }[where]
+    out = torch.compile(lambda *a, **k: f(*a, **k), fullgraph=True, backend="aot_eager")(*args, **kwargs)
+    assert torch.equal(out, torch.full((3,), 2.0))
+    assert torch.equal(torch.autograd.grad(out.sum(), x)[0], torch.full((3,), 2.0))
