@@ -19,7 +19,6 @@ NEEDED_UNSEEN = {
     "flatbuffers": "jax.export writes programs with it",
     "h5netcdf": "xarray finds it by the name of the engine",
     "h5py": "h5netcdf",
-    "jsonargparse": "the command line of Lightning",
 }
 """Dependencies that no import of the packages shows, and what needs them."""
 
