@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .fluxes import Fluxes
 from .forcing import Forcing
 from .parameters import Parameters
+from .physics.conductance import CONDUCTANCES
 from .physics.dispersion import dispersion_matrix
 from .physics.leaf_angle import leaf_angle_weights
 from .physics.state import Profiles, Scheme, SiteArrays
@@ -66,6 +67,10 @@ class Canopy:
             function `stress(forcing, parameters) -> factor` of one half-hour.
         options: tolerances and limits of the solver.
         smooth_colimitation: quadratic co-limitation of photosynthesis instead of the hard minimum.
+        conductance: equation of the stomata, `"ball_berry"`, `"medlyn"` or `"leuning"`.
+
+    Raises:
+        ValueError: an unknown scheme, or sites that do not fit together.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Canopy:
         *,
         options: SolverOptions = SolverOptions(),
         smooth_colimitation: bool = False,
+        conductance: str = "ball_berry",
     ):
         self.sites: tuple[Site, ...] = (site,) if isinstance(site, Site) else tuple(site)
         self.parameters = Parameters() if parameters is None else parameters
@@ -87,10 +93,13 @@ class Canopy:
                 + ", ".join(f"{s.name}: {s.n_layers}, {s.n_air_layers}, {s.soil_respiration}" for s in self.sites)
             )
         self.stress: AbstractStress = as_stress(stress)
+        if conductance not in CONDUCTANCES:
+            raise ValueError(unknown("conductance", conductance, CONDUCTANCES))
         self.scheme = Scheme(
             n_layers=self.sites[0].n_layers,
             soil_respiration=self.sites[0].soil_respiration,
             smooth_colimitation=smooth_colimitation,
+            conductance=conductance,
         )
         arrays = [_site_arrays(s) for s in self.sites]
         self.site_arrays: SiteArrays = (

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ..parameters import Parameters
+from .conductance import CONDUCTANCES
 from .elementary import ratio
 from .gas_exchange import gas_exchange
 from .leaf_boundary_layer import leaf_boundary_layer
@@ -51,9 +52,10 @@ def leaf_exchange(
         leaves = _environment(drivers, saturation, humidity, x)
         stress = stress * jnp.broadcast_to(closure(x.forcing, leaves, p), leaf.shape)
     boundary_conductance = ratio(sides, boundary.co2 * to_velocity)
-    gas = gas_exchange(
-        rates, co2, boundary_conductance, humidity * stress, p.kball, p.bprime, scheme.smooth_colimitation
+    stomata = CONDUCTANCES[scheme.conductance](
+        humidity=humidity, deficit=(saturation - vapour) / 1000.0, stress=stress, compensation=rates.gamma, p=p
     )
+    gas = gas_exchange(rates, co2, boundary_conductance, stomata, scheme.smooth_colimitation)
     energy = leaf_energy_balance(
         leaf,
         x.absorbed_shortwave + p.ep * c.chi * incident,

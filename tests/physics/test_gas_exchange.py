@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from canveg_jax import Parameters
 from canveg_jax.physics import gas_exchange as stomata
+from canveg_jax.physics.conductance import Stomata
 from canveg_jax.physics.photosynthesis import kinetics
 from canveg_jax.physics.thermodynamics import molar_conversion, saturation_vapour_pressure
 from tests.independent import leaf
@@ -21,7 +22,7 @@ def exchange(t, light, ca, r_co2, pressure, vapour, sides, p, smooth=False):
     """Gas exchange of a leaf whose boundary layer has resistance `r_co2` (s m-1) to CO2 on each face."""
     humidity = jnp.clip(vapour / saturation_vapour_pressure(t), 0.01, 1.0)
     boundary = sides / (r_co2 * t * molar_conversion(pressure))
-    return stomata.gas_exchange(kinetics(t, light, p), ca, boundary, humidity, p.kball, p.bprime, smooth)
+    return stomata.gas_exchange(kinetics(t, light, p), ca, boundary, Stomata(p.bprime, p.kball * humidity), smooth)
 
 
 solve = jax.jit(exchange, static_argnums=(8,))
@@ -191,7 +192,7 @@ def test_exact_cubic_gives_the_package(published, p, leaf_class, sides):
     x = published_inputs(record, p)
     x = x._replace(humidity=np.clip(x.humidity, 0.01, 1.0))
     rates = kinetics(record.given("Tlk"), record.given("Iphoton"), p)._replace(dark_respiration=jnp.asarray(x.rd))
-    made = stomata.gas_exchange(rates, x.ca, sides * x.g_b, x.humidity, p.kball, p.bprime)
+    made = stomata.gas_exchange(rates, x.ca, sides * x.g_b, Stomata(p.bprime, p.kball * x.humidity))
     rows = np.flatnonzero(np.asarray(made.net).ravel() > 0.05)[::23]
     coupling = published_leaf.exact_coupling(x, sides)
     limits = ((x.vm, np.ones_like(x.vm), x.kco), (x.j, np.full_like(x.j, 4.0), 8 * x.gamma))
@@ -337,7 +338,7 @@ def test_single_precision(p):
     humidity = np.clip(x["vapour"] / leaf.saturation_vapour_pressure(x["t"]), 0.01, 1)
 
     def f(rates, ca, g, h, slope, intercept):
-        made = stomata.gas_exchange(rates, ca, g, h, slope, intercept)
+        made = stomata.gas_exchange(rates, ca, g, Stomata(intercept, slope * h))
         return made.net, made.conductance, made.cs
 
     assert precision_error(jax.jit(f), k, x["ca"], boundary, humidity, 8.17, 0.05) < 2e-5

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from canveg_jax import Parameters
+from canveg_jax.physics.conductance import Stomata
 from canveg_jax.physics.constants import STEFAN_BOLTZMANN
 from canveg_jax.physics.gas_exchange import gas_exchange
 from canveg_jax.physics.leaf_boundary_layer import leaf_boundary_layer
@@ -63,7 +64,7 @@ def test_it_is_the_chain_of_its_parts(sides):
     volume = leaf * molar_conversion(x.conditions.pressure)
     humidity = vapour / saturation_vapour_pressure(leaf) * x.stress[2]
     rates = kinetics(leaf, x.absorbed_par[1, 2], P)
-    gas = gas_exchange(rates, co2, sides / (boundary.co2 * volume), humidity, P.kball, P.bprime)
+    gas = gas_exchange(rates, co2, sides / (boundary.co2 * volume), Stomata(P.bprime, P.kball * humidity))
     absorbed = x.absorbed_shortwave[1, 2] + P.ep * x.conditions.chi[2] * incident
     conductance = vapour_conductance(gas.conductance * volume, boundary.vapour, sides)
     energy = leaf_energy_balance(
