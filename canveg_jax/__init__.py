@@ -18,6 +18,7 @@ from .physics.dispersion import dispersion_matrix as dispersion_matrix
 from .physics.state import Profiles as Profiles
 from .site import SITES as SITES
 from .site import Site as Site
+from .solver.acceptance import REASONS as REASONS
 from .solver.options import SolverOptions as SolverOptions
 from .solver.stored_programs import keep_programs as keep_programs
 from .stress import STRESSES as STRESSES

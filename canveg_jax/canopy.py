@@ -14,13 +14,21 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .fluxes import Fluxes
-from .forcing import Forcing
+from .forcing import Forcing, ForcingError
 from .parameters import Parameters
 from .physics.conductance import CONDUCTANCES
 from .physics.dispersion import dispersion_matrix
 from .physics.leaf_angle import leaf_angle_weights
 from .physics.state import Profiles, Scheme, SiteArrays
 from .site import Site
+from .solver.acceptance import (
+    NOT_CONVERGED,
+    NOT_PHYSICAL,
+    REASONS,
+    SOLVED,
+    reason_not_to_solve,
+    with_stand_ins,
+)
 from .solver.batches import number_of_rows, on_rows, record_chunk
 from .solver.implicit import Inputs, solve_canopy
 from .solver.options import Axes, SolverOptions, Static
@@ -29,7 +37,7 @@ from .stress import STRESSES, AbstractStress, LoopClosure, NoStress, StressFunct
 
 
 class Diagnostics(NamedTuple):
-    """How the solver ended, per half-hour: `passes`; `residual`, W m-2; `converged`.
+    """How the solver ended, per half-hour: `passes`; `residual`, W m-2; `converged`; `reason`, a key of `REASONS`.
 
     `converged` is False where the residual stayed above the tolerance, or the air of the solution is not physical
     (not finite, or vapour pressure not positive).
@@ -38,6 +46,7 @@ class Diagnostics(NamedTuple):
     passes: Int[Array, " time"]
     residual: Float[Array, " time"]
     converged: Bool[Array, " time"]
+    reason: Int[Array, " time"]
 
 
 class Solution(NamedTuple):
@@ -131,7 +140,7 @@ class Canopy:
         static, inputs, site_index = self._inputs(self.parameters, forcing, stress, None)
         n_rows, chunk = number_of_rows(inputs), record_chunk()
         pieces = []
-        for first in range(0, n_rows, chunk):
+        for first in range(0, max(n_rows, 1), chunk):
             rows = np.arange(first, min(first + chunk, n_rows))
             # All chunks of a long record have one size, so that one program serves them.
             part = inputs, site_index
@@ -179,6 +188,10 @@ class Canopy:
         dtype = forcing.air_temperature.dtype
         in_precision = partial(jax.tree.map, lambda x: jnp.asarray(x, dtype))
         parameters, site = in_precision((parameters, self.site_arrays if site is None else site))
+        if forcing.air_temperature.ndim != 1:
+            raise ForcingError(
+                f"forcing: expected columns [time]; 'air_temperature' has shape {list(forcing.air_temperature.shape)}."
+            )
         stress = self.stress if stress is None else stress
         closure = None
         if isinstance(stress, AbstractStress) and stress.in_loop:
@@ -213,9 +226,17 @@ def as_stress(stress: str | AbstractStress | Callable | None) -> AbstractStress:
 
 @eqx.filter_jit
 def _stress_before_the_loop(scheme: AbstractStress, parameters: Parameters, forcing: Forcing) -> Any:
-    """Factor of a scheme that does not need the state of the leaves, `[time]` or `[time, layer]`."""
-    axes = jax.tree.map(lambda x: 0 if x.ndim else None, parameters)
-    factor = jax.vmap(lambda forcing, p: scheme(forcing, None, p), in_axes=(0, axes))(forcing, parameters)
+    """Factor of a scheme that does not need the state of the leaves, `[time]` or `[time, layer]`.
+
+    The scheme never sees a row that will not be solved: its derivative there might not be a number.
+    """
+    axes, site = Axes.of(parameters, None, None, site_by_row=False), forcing.site
+    columns, no_stress = eqx.tree_at(lambda f: f.site, forcing, None), jnp.ones_like(forcing.air_temperature)
+    usable = reason_not_to_solve(axes, columns, no_stress, parameters) == SOLVED
+    calm, _, parameters = with_stand_ins(axes, usable, columns, no_stress, parameters)
+    calm = eqx.tree_at(lambda f: f.site, calm, site, is_leaf=lambda x: x is None)
+    in_axes = jax.tree.map(lambda x: 0 if x.ndim else None, parameters)
+    factor = jax.vmap(lambda forcing, p: scheme(forcing, None, p), in_axes=(0, in_axes))(calm, parameters)
     return jnp.asarray(factor, forcing.air_temperature.dtype)
 
 
@@ -226,7 +247,7 @@ def _take_rows(axes: Axes, inputs: Inputs, site_index: Any, rows: Any) -> tuple[
 
 
 def _checked_stress(stress: Any, n_rows: int, scheme: Scheme) -> Any:
-    if stress.ndim not in (1, 2) or stress.shape[0] != n_rows:
+    if stress.shape not in ((n_rows,), (n_rows, scheme.n_layers)):
         raise ValueError(
             f"stress must have shape [time] = [{n_rows}] or [time, layer] = [{n_rows}, {scheme.n_layers}]; "
             f"got {list(stress.shape)}."
@@ -238,9 +259,15 @@ def _solution(static: Static, inputs: Inputs, site_index: Any = None, start: Any
     """The solution as a function of everything that is a number."""
     if site_index is not None:
         inputs = inputs._replace(site=jax.tree.map(lambda x: x[site_index], inputs.site))
-    fluxes, profiles, solver = solve_canopy(static, inputs, start)
+    if number_of_rows(inputs) == 0:
+        one = on_rows(static.axes, lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), inputs)
+        return jax.tree.map(lambda y: y[:0], _solution(static, one))
+    reason = reason_not_to_solve(static.axes, inputs.forcing, inputs.stress, inputs.parameters)
+    fluxes, profiles, solver = solve_canopy(static, inputs, reason == SOLVED, start)
     physical = jnp.all(jnp.isfinite(profiles.air_temperature), axis=1) & jnp.all(profiles.vapour_pressure > 0, axis=1)
-    diagnostics = Diagnostics(passes=solver.passes, residual=solver.residual, converged=solver.converged & physical)
+    reason = jnp.where(reason != SOLVED, reason, jnp.where(solver.converged, SOLVED, NOT_CONVERGED))
+    reason = jnp.where((reason == SOLVED) & ~physical, NOT_PHYSICAL, reason)
+    diagnostics = Diagnostics(passes=solver.passes, residual=solver.residual, converged=reason == SOLVED, reason=reason)
     diagnostics, state = jax.lax.stop_gradient((diagnostics, solver.value))
     return Solution(fluxes=fluxes, profiles=profiles, diagnostics=diagnostics, state=state)
 
@@ -249,19 +276,24 @@ _compiled_solution = jax.jit(_solution, static_argnums=0)
 
 
 def warn_not_converged(diagnostics: Diagnostics, options: SolverOptions) -> None:
-    """Warn if some half-hours did not converge."""
-    converged = np.asarray(diagnostics.converged)
-    failed = np.flatnonzero(~converged)
-    if failed.size:
-        residual = np.asarray(diagnostics.residual)
+    """Warn if some half-hours have no solution: how many, which first, and why."""
+    reason = np.asarray(diagnostics.reason)
+    for code in np.unique(reason[reason != SOLVED]):
+        failed = np.flatnonzero(reason == code)
         rows = ", ".join(str(i) for i in failed[:5]) + (", ..." if failed.size > 5 else "")
-        warnings.warn(
-            f"{failed.size} of {converged.size} half-hours did not converge within {options.max_passes} passes (rows {rows}; "
-            f"largest residual {residual[failed].max():.3g} W m-2). Mask them with diagnostics.converged, or raise "
-            "SolverOptions.max_passes.",
-            NotConvergedWarning,
-            stacklevel=3,
-        )
+        if code in (NOT_CONVERGED, NOT_PHYSICAL):
+            residual = np.asarray(diagnostics.residual)[failed].max()
+            text = (
+                f"{failed.size} of {reason.size} half-hours did not converge within {options.max_passes} passes (rows "
+                f"{rows}; largest residual {residual:.3g} W m-2). Mask them with diagnostics.converged, or raise "
+                "SolverOptions.max_passes."
+            )
+        else:
+            text = (
+                f"{failed.size} of {reason.size} half-hours were not solved (rows {rows}): {REASONS[int(code)]}. Their "
+                "fluxes are NaN. Mend or drop these rows, or mask them with diagnostics.converged."
+            )
+        warnings.warn(text, NotConvergedWarning, stacklevel=3)
 
 
 def _site_arrays(site: Site) -> SiteArrays:

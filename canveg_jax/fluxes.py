@@ -103,5 +103,6 @@ FLUX_TABLE: dict[str, FluxInfo] = {
     "passes": FluxInfo("1", "passes of the fixed-point solver", None, "count"),
     "residual": FluxInfo("W m-2", "largest energy residual of the solution", None, "never negative"),
     "converged": FluxInfo("1", "whether the solution met the tolerance", None, "flag: 0 no, 1 yes"),
+    "reason": FluxInfo("1", "why a half-hour has no solution", None, "code of canveg_jax.REASONS: 0 solved"),
 }
 """Output name -> unit, meaning, CF standard name, sign."""

@@ -123,6 +123,14 @@ FORCING_TABLE: dict[str, ForcingInfo] = {
 """Unit, meaning and range of each column by name, in the order of their declaration; `site` is none of them."""
 
 
+STAND_IN: dict[str, float] = {
+    "day_of_year": 180.0, "hour": 0.0, "air_temperature": 15.0, "shortwave_in": 0.0, "vapour_pressure": 1.0,
+    "wind_speed": 3.0, "co2": 400.0, "pressure": 100.0, "friction_velocity": 0.3, "soil_temperature": 15.0,
+    "soil_water_content": 0.2, "lai": 1.0, "longwave_in": 330.0, "observed_canopy_height": 1.0,
+}  # fmt: skip
+"""A calm night that any canopy solves: it takes the place of a row that cannot be solved, so that nothing of it is computed."""
+
+
 def check_columns(names: Collection[str]) -> None:
     """Raise `ForcingError` if these names of columns (without `site`) lack one of the forcing or have one too many."""
     unknown = sorted(set(names) - set(FORCING_TABLE))

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..fluxes import Fluxes
 from ..forcing import Forcing
@@ -27,6 +27,7 @@ from ..physics.column import conditions, initial_state, leaf_drivers, one_pass, 
 from ..physics.leaf_exchange import linearised, tangent_response
 from ..physics.state import Conditions, LeafExchange, Prepared, Profiles, SiteArrays
 from . import anderson
+from .acceptance import with_stand_ins
 from .batches import (
     BACKWARD_LAYERS,
     FORWARD_LAYERS,
@@ -44,6 +45,9 @@ from .stored_programs import stored
 
 ADJOINT_FAILED = 1e-2
 """An adjoint whose relative residual stays above this is no derivative."""
+
+FARTHEST_START = 5.0
+"""Starts farther from the air above than this many of the largest changes of a pass are not used, like those that are NaN."""
 
 Vectors = Float[Array, "time unknown"]
 
@@ -91,30 +95,36 @@ class Solved(NamedTuple):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def solve_canopy(static: Static, inputs: Inputs, start: Vectors | None = None) -> Solved:
+def solve_canopy(
+    static: Static, inputs: Inputs, solvable: Bool[Array, " time"], start: Vectors | None = None
+) -> Solved:
     """Converged half-hours of a batch.
 
     Args:
+        solvable: rows that are solved. Fluxes and profiles of the others are NaN, and they have no part in any
+            derivative; a cotangent of theirs that is not zero makes NaN of the derivatives that it reaches.
         start: states (`pack`) to start from, ordinary starts where they are not finite. It decides the passes, not the
             solution or its derivatives beyond the tolerance.
 
     Returns:
         `Solved`; its fluxes and profiles are differentiable.
     """
-    return stored(_solved_in_parts, static, _structure_of_solved, unless=inputs.closure is not None)(inputs, start)
+    return stored(_solved_in_parts, static, _structure_of_solved, unless=inputs.closure is not None)(
+        inputs, solvable, start
+    )
 
 
-def _forward(static: Static, inputs: Inputs, start: Vectors | None) -> tuple[Solved, tuple[Vectors, Inputs]]:
-    solved = solve_canopy(static, inputs, start)
-    return solved, (solved.solver.value, inputs)
+def _forward(static: Static, inputs: Inputs, solvable: Any, start: Vectors | None) -> tuple[Solved, tuple]:
+    solved = solve_canopy(static, inputs, solvable, start)
+    return solved, (solved.solver.value, inputs, solvable)
 
 
-def _backward(static: Static, saved: tuple[Vectors, Inputs], ct: Solved) -> tuple[Inputs, None]:
-    u, inputs = saved
+def _backward(static: Static, saved: tuple, ct: Solved) -> tuple[Inputs, None, None]:
+    u, inputs, solvable = saved
     pull_back = stored(
         _cotangents_in_parts, static, lambda: jax.tree.structure(inputs), unless=inputs.closure is not None
     )
-    return pull_back(u, inputs, ct.fluxes, ct.profiles), None
+    return pull_back(u, inputs, solvable, ct.fluxes, ct.profiles), None, None
 
 
 solve_canopy.defvjp(_forward, _backward)
@@ -180,7 +190,7 @@ def _profiles(static: Static, fluxes: Fluxes, leaves: LeafExchange, problem: Pro
 # --- forward
 
 
-def _solved_in_parts(static: Static, inputs: Inputs, start: Vectors | None = None) -> Solved:
+def _solved_in_parts(static: Static, inputs: Inputs, solvable: Any, start: Vectors | None = None) -> Solved:
     def solved(part: Conditioned, start: Any, _: Any) -> Solved:
         problem = _problem(static, part)
         point = _fixed_point(static, problem, start)
@@ -191,9 +201,26 @@ def _solved_in_parts(static: Static, inputs: Inputs, start: Vectors | None = Non
             solver=point._replace(aux=None),
         )
 
-    batch = _conditioned(static, inputs)
+    batch = _conditioned(static, _with_stand_ins(static, inputs, solvable))
     parts = in_parts(solved, static.axes, rows_together(static, FORWARD_LAYERS, batch), batch, start)
-    return jax.tree.map(partial(joined, number_of_rows(batch)), parts)
+    fluxes, profiles, point = jax.tree.map(partial(joined, number_of_rows(batch)), parts)
+    or_nothing = partial(_where_row, solvable, otherwise=jnp.nan)
+    point = point._replace(
+        value=or_nothing(point.value),
+        residual=or_nothing(point.residual),
+        passes=jnp.where(solvable, point.passes, 0),
+        converged=point.converged & solvable,
+    )
+    return Solved(fluxes=jax.tree.map(or_nothing, fluxes), profiles=jax.tree.map(or_nothing, profiles), solver=point)
+
+
+def _with_stand_ins(static: Static, inputs: Inputs, keep: Any) -> Inputs:
+    forcing, stress, parameters = with_stand_ins(static.axes, keep, inputs.forcing, inputs.stress, inputs.parameters)
+    return inputs._replace(forcing=forcing, stress=stress, parameters=parameters)
+
+
+def _where_row(rows: Any, y: Any, otherwise: Any) -> Any:
+    return jnp.where(by_row(rows, y), y, otherwise)
 
 
 def _fixed_point(static: Static, problem: Problem, start: Vectors | None) -> anderson.FixedPoint:
@@ -212,7 +239,8 @@ def _fixed_point(static: Static, problem: Problem, start: Vectors | None) -> and
 
     first = jax.vmap(lambda x: pack(initial_state(x)))(problem.prepared)
     if start is not None:
-        first = jnp.where(jnp.all(jnp.isfinite(start), axis=1, keepdims=True), start, first)
+        near = jnp.abs(start) <= FARTHEST_START * largest_change(n, dtype)
+        first = jnp.where(jnp.all(near, axis=1, keepdims=True), start, first)
     return anderson.solve(
         step_of(problem),
         first,
@@ -231,21 +259,37 @@ def _fixed_point(static: Static, problem: Problem, start: Vectors | None) -> and
 
 
 def _cotangents_in_parts(
-    static: Static, u: Vectors, inputs: Inputs, ct_fluxes: Fluxes, ct_profiles: Profiles
+    static: Static, u: Vectors, inputs: Inputs, solvable: Any, ct_fluxes: Fluxes, ct_profiles: Profiles
 ) -> Inputs:
-    """Cotangents of the inputs, one part of the batch after another."""
-    axes = static.axes
+    """Cotangents of the inputs, one part of the batch after another.
+
+    Only rows that were solved and that a cotangent reaches are pulled back; a calm night stands in for the others, so that
+    exactly zero comes from them whatever they hold.
+    """
+    axes, ct = static.axes, (ct_fluxes, ct_profiles)
+    reached = [jnp.any(g != 0, axis=tuple(range(1, g.ndim))) for g in jax.tree.leaves(ct)]
+    used = jnp.any(jnp.stack(reached), axis=0)
+    keep, spoiled = solvable & used, ~solvable & used
+    u = _where_row(keep, u, 0.0)
+    ct = jax.tree.map(partial(_where_row, keep, otherwise=0.0), ct)
 
     def of_part(part: Conditioned, u: Vectors, ct: tuple[Fluxes, Profiles]) -> Conditioned:
         problem, vjp_problem = jax.vjp(partial(_problem, static), part)
         return vjp_problem(_cotangent_of_problem(static, problem, u, *ct))[0]
 
-    batch, vjp_conditioned = jax.vjp(partial(_conditioned, static), inputs)
+    batch, vjp_conditioned = jax.vjp(partial(_conditioned, static), _with_stand_ins(static, inputs, keep))
     size = rows_together(static, BACKWARD_LAYERS, batch)
-    parts = in_parts(of_part, axes, size, batch, u, (ct_fluxes, ct_profiles))
+    parts = in_parts(of_part, axes, size, batch, u, ct)
     # What the rows share collects the cotangents of all parts.
     ct_batch = on_rows(axes, partial(joined, number_of_rows(batch)), parts, shared=lambda y: y.sum(axis=0))
-    return vjp_conditioned(ct_batch)[0]
+    ct_inputs = vjp_conditioned(ct_batch)[0]
+    without = jnp.where(spoiled, jnp.nan, 0.0).astype(u.dtype)
+    return on_rows(
+        axes,
+        lambda y: _where_row(keep, y, by_row(without, y)),
+        ct_inputs,
+        shared=lambda y: jnp.where(spoiled.any(), jnp.nan, y),
+    )
 
 
 def _cotangent_of_problem(

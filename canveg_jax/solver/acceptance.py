@@ -1,0 +1,72 @@
+"""Which rows of a batch can be solved, and what stands in for those that cannot.
+
+A row with an unusable number must neither be computed (the result would be no solution) nor reach a derivative: zero times
+a derivative that is not a number is not zero. So such rows are replaced by a harmless half-hour before any arithmetic.
+Their outputs are not numbers; what the rows share, and all other rows, have exactly the values and derivatives of a batch
+with any other row in their place that the loss does not use.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+from ..forcing import FORCING_TABLE, STAND_IN, Forcing
+from ..parameters import Parameters
+from .batches import by_row
+from .options import Axes
+
+SOLVED, FORCING, STRESS, PARAMETER, NOT_CONVERGED, NOT_PHYSICAL = range(6)
+REASONS: dict[int, str] = {
+    SOLVED: "solved",
+    FORCING: "a forcing value is missing or outside the range of FORCING_TABLE",
+    STRESS: "the stress factor is outside (0, 1]",
+    PARAMETER: "a parameter of the half-hour is not a finite number",
+    NOT_CONVERGED: "the solver did not converge",
+    NOT_PHYSICAL: "the air of the solution is not physical",
+}
+"""What the numbers in `Diagnostics.reason` mean."""
+
+
+def usable_forcing(forcing: Forcing) -> Bool[Array, " time"]:
+    """Whether every number of a row is within its range; optional ones may be missing."""
+    usable = jnp.ones(forcing.air_temperature.shape, bool)
+    for name, info in FORCING_TABLE.items():
+        column = getattr(forcing, name)
+        within = (column >= info.lower) & (column <= info.upper)
+        usable &= within | jnp.isnan(column) if info.optional else within
+    return usable
+
+
+def reason_not_to_solve(axes: Axes, forcing: Forcing, stress: Any, parameters: Parameters) -> Int[Array, " time"]:
+    """Code of `REASONS` for each row, 0 where it can be solved."""
+    finite = jnp.ones(stress.shape[0], bool)
+    for differs, value in zip(axes.parameters, jax.tree.leaves(parameters), strict=True):
+        if differs:
+            finite &= jnp.isfinite(value)
+    within = jnp.all((stress > 0.0) & (stress <= 1.0), axis=tuple(range(1, stress.ndim)))
+    reason = jnp.where(within, SOLVED, STRESS)
+    reason = jnp.where(finite, reason, PARAMETER)
+    return jnp.where(usable_forcing(forcing), reason, FORCING).astype(jnp.int32)
+
+
+def with_stand_ins(
+    axes: Axes, keep: Bool[Array, " time"], forcing: Forcing, stress: Any, parameters: Parameters
+) -> tuple[Forcing, Any, Parameters]:
+    """The inputs with a calm night in place of the rows that are not kept: forcing, stress, parameters."""
+    columns = {name: jnp.where(keep, getattr(forcing, name), STAND_IN[name]) for name in FORCING_TABLE}
+    calm = jax.tree.unflatten(jax.tree.structure(forcing), list(columns.values()))
+    leaves = [
+        jnp.where(keep, value, default) if differs else value
+        for differs, value, default in zip(
+            axes.parameters, jax.tree.leaves(parameters), jax.tree.leaves(Parameters()), strict=True
+        )
+    ]
+    return (
+        calm,
+        jnp.where(by_row(keep, stress), stress, 1.0),
+        jax.tree.unflatten(jax.tree.structure(parameters), leaves),
+    )
