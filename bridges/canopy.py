@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import canveg_jax as cv
-from canveg_jax.forcing import check_columns
+from canveg_jax.forcing import STAND_IN, check_columns
 from canveg_jax.transforms import check_names
 
 from ._jax2torch.function import jax2torch
@@ -61,6 +61,7 @@ class TorchCanopy(torch.nn.Module):
         self.per_site = per_site
         self.pad_to = pad_to
         self.stress = stress
+        self._units_checked = False
         own = canopy.parameters.values
         start = cv.unconstrain({name: np.asarray(own[name]) for name in self.tunable}, own)
         sites = (len(canopy.sites),) if per_site else ()
@@ -91,18 +92,31 @@ class TorchCanopy(torch.nn.Module):
                 `torch.full((n, canopy.state_size), torch.nan)` is a first start.
 
         Returns:
-            Tensors `[time]` by the names of `canveg_jax.Fluxes`, and `converged` (bool), `residual` (W m-2), `passes`; with
-            `start` also `state`, `[time, state_size]`, without derivative.
+            Tensors `[time]` by the names of `canveg_jax.Fluxes`, and `converged` (bool), `residual` (W m-2), `passes`,
+            `reason`; with `start` also `state`, `[time, state_size]`, without derivative.
+
+        A row with a forcing value outside the ranges of `FORCING_TABLE` or a stress outside (0, 1] is not solved: its fluxes are
+        NaN, `converged` is False and `reason` says why (`canveg_jax.REASONS`). Where the loss leaves it out, it has exactly no
+        influence on any gradient.
 
         Raises:
-            ForcingError: a forcing variable is missing or unknown.
+            ForcingError: a forcing variable is missing, unknown or no tensor `[time]`.
             ConversionError: columns, stress, site or start with different numbers of rows; the message names them.
+
+        Warns:
+            ForcingWarning: at the first batch, a whole column looks like another unit.
         """
         forcing = dict(forcing)
         site = forcing.pop("site", None)
         check_columns(forcing)
+        _check_shapes(forcing)
+        if not self._units_checked and not torch.compiler.is_compiling():
+            self._units_checked = True
+            with torch.no_grad():
+                cv.check_batch({name: column.detach().cpu().numpy() for name, column in forcing.items()})
         if stress is None and self.stress is not None:
-            stress = self.stress(forcing if site is None else {**forcing, "site": site})
+            calm = with_stand_ins(forcing)
+            stress = self.stress(calm if site is None else {**calm, "site": site})
         forcing, stress, site, start, n_rows = self._padded(forcing, stress, site, start)
         like = forcing["air_temperature"]
         dtype = like.dtype
@@ -123,7 +137,7 @@ class TorchCanopy(torch.nn.Module):
         start: torch.Tensor | None,
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None, torch.Tensor | None, torch.Tensor | None, int]:
         """The columns of a batch with its last row repeated to one of a few sizes, and the true number of rows."""
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or not len(forcing["air_temperature"]):
             return forcing, stress, site, start, forcing["air_temperature"].shape[0]
         columns = {f"forcing['{name}']": column for name, column in forcing.items()}
         others = {"stress": stress, "site": site, "start": start}
@@ -161,6 +175,40 @@ class TorchCanopy(torch.nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._bridged = _bridged(self.canopy, self.per_site)
+
+
+def usable_rows(forcing: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Whether every forcing value of a row is within its range, `[time]`; optional ones may be NaN."""
+    usable = torch.ones_like(forcing["air_temperature"], dtype=torch.bool)
+    for name, info in cv.FORCING_TABLE.items():
+        if name in forcing:
+            column = forcing[name].detach()
+            within = (column >= info.lower) & (column <= info.upper)
+            usable = usable & (within | column.isnan() if info.optional else within)
+    return usable
+
+
+def with_stand_ins(forcing: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The forcing with a calm night in place of the rows that will not be solved.
+
+    A network that computes a stress from the forcing must see these instead: zero times a derivative that is not a number
+    is not zero, so that one such row would make NaN of the gradient of all its weights.
+    """
+    usable = usable_rows(forcing)
+    return {
+        name: torch.where(usable, column, STAND_IN[name]) if name in STAND_IN else column
+        for name, column in forcing.items()
+    }
+
+
+def _check_shapes(forcing: Mapping[str, Any]) -> None:
+    """Raise `ForcingError` for a column that is no tensor `[time]`."""
+    for name, column in forcing.items():
+        if not isinstance(column, torch.Tensor) or column.dim() != 1:
+            got = f"shape {list(column.shape)}" if isinstance(column, torch.Tensor) else f"a {type(column).__name__}"
+            raise cv.ForcingError(
+                f"forcing '{name}' must be a tensor with one number per half-hour, [time]; got {got}."
+            )
 
 
 class _Bridged:

@@ -9,6 +9,8 @@ from .fluxes import Fluxes as Fluxes
 from .forcing import FORCING_TABLE as FORCING_TABLE
 from .forcing import Forcing as Forcing
 from .forcing import ForcingError as ForcingError
+from .forcing import ForcingWarning as ForcingWarning
+from .forcing import check_batch as check_batch
 from .parameters import PARAMETER_TABLE as PARAMETER_TABLE
 from .parameters import TUNABLE as TUNABLE
 from .parameters import Parameters as Parameters

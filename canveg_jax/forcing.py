@@ -4,7 +4,8 @@
 """
 
 import dataclasses
-from collections.abc import Collection
+import warnings
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -152,3 +153,56 @@ def check_range(name: str, values: np.ndarray, info: ForcingInfo) -> None:
             f"forcing '{name}' must be within [{info.lower}, {info.upper}] {info.unit}; {bad.size} row(s) are not, first "
             f"value {values[bad[0]]!r} (rows {rows}). {advice}"
         )
+
+
+class ForcingWarning(UserWarning):
+    """A whole column of the forcing looks as if it were in another unit."""
+
+
+OTHER_UNITS: dict[str, dict[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "air_temperature": {"K": lambda x: x - 273.15},
+    "soil_temperature": {"K": lambda x: x - 273.15},
+    "pressure": {"hPa": lambda x: x / 10.0, "Pa": lambda x: x / 1000.0},
+    "vapour_pressure": {"hPa": lambda x: x / 10.0, "Pa": lambda x: x / 1000.0},
+    "soil_water_content": {"%": lambda x: x / 100.0},
+    "co2": {"mol mol-1": lambda x: x * 1e6},
+}
+"""Units that columns are often in by mistake, and how to convert them."""
+
+
+def check_batch(columns: Mapping[str, Any]) -> None:
+    """Warn where most numbers of a column are out of range but would be within it in another unit.
+
+    The vapour pressure is judged by the air temperature too: most of the air cannot be far beyond saturation.
+
+    Args:
+        columns: forcing `[time]` by the names of `FORCING_TABLE`, as arrays.
+
+    Warns:
+        ForcingWarning: names the column, the unit that it seems to be in, and the one expected.
+    """
+    for name, units in OTHER_UNITS.items():
+        if name not in columns:
+            continue
+        values = np.asarray(columns[name], float)
+        info = FORCING_TABLE[name]
+        upper = np.full(values.shape, info.upper)
+        if name == "vapour_pressure" and "air_temperature" in columns:
+            celsius = np.clip(np.asarray(columns["air_temperature"], float), -60.0, 60.0)
+            upper = np.minimum(upper, 2.0 * 0.6108 * np.exp(17.27 * celsius / (celsius + 237.3)))
+        there = np.isfinite(values)
+        if not there.any() or np.mean(_within(values, info.lower, upper)[there]) > 0.5:
+            continue
+        for unit, convert in units.items():
+            if np.mean(_within(convert(values), info.lower, upper)[there]) >= 0.9:
+                warnings.warn(
+                    f"forcing '{name}' looks like {unit} (median {np.median(values[there]):.4g}); expected {info.unit}, "
+                    f"between {info.lower} and {info.upper}. Convert it: rows out of range are not solved.",
+                    ForcingWarning,
+                    stacklevel=3,
+                )
+                break
+
+
+def _within(values: np.ndarray, lower: float, upper: np.ndarray) -> np.ndarray:
+    return (values >= lower) & (values <= upper)

@@ -1,6 +1,7 @@
 """Shared set-up of all tests: double precision, headless plots, reference data and published numbers where they exist."""
 
 import gc
+import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,8 @@ gc.set_threshold(100_000, 50, 100)  # tracing makes many objects that live on; s
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("repeatable")
 
-import tests.typechecking  # noqa: F401  the hook of `make test-types` looks for it by its name
+if importlib.util.find_spec("beartype"):
+    import tests.typechecking  # noqa: F401  the hook of `make test-types` looks for it by its name
 from canveg_jax import Parameters  # after double precision is switched on
 
 

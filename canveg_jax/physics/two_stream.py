@@ -38,7 +38,7 @@ def factorise(transmit: Values, reflect: Values, ground_reflectance: Values, n_l
         return above, (above, gain)
 
     start = jnp.asarray(ground_reflectance, dtype=jnp.result_type(transmit, reflect, ground_reflectance))
-    _, (reflectances, gains) = jax.lax.scan(step, start, None, length=n_layers)
+    _, (reflectances, gains) = jax.lax.scan(step, start, None, length=n_layers, unroll=_unrolled(n_layers))
     return TwoStreamLayers(
         transmit=cast(Scalar, transmit),
         reflect=cast(Scalar, reflect),
@@ -68,7 +68,7 @@ def solve(
         return above, above
 
     start = jnp.asarray(ground_source, dtype=source_up.dtype)
-    _, emitted = jax.lax.scan(upward, start, (below, layers.gain, source_down, source_up))
+    _, emitted = jax.lax.scan(upward, start, (below, layers.gain, source_down, source_up), unroll=_unrolled(len(below)))
     emitted = jnp.concatenate([start[None], emitted])
 
     # Downward: with U_{j-1} known as A_{j-1} D_{j-1} + E_{j-1}, each D_{j-1} follows from the D_j above it.
@@ -78,6 +78,16 @@ def solve(
         return lower, lower
 
     top = jnp.asarray(top_down, dtype=source_up.dtype)
-    _, lower = jax.lax.scan(downward, top, (layers.gain, emitted[:-1], source_down), reverse=True)
+    _, lower = jax.lax.scan(
+        downward, top, (layers.gain, emitted[:-1], source_down), reverse=True, unroll=_unrolled(len(below))
+    )
     down = jnp.concatenate([lower, top[None]])
     return Streams(down, layers.reflectance * down + emitted)
+
+
+def _unrolled(n_layers: int) -> int:
+    """Layers of a sweep in one turn of its loop: one on a CPU, ten on an accelerator, by JAX's default device.
+
+    Each turn launches its kernels anew, and these do so little that the launches took most of the time of a pass on a GPU.
+    """
+    return 1 if jax.default_backend() == "cpu" else min(10, n_layers)

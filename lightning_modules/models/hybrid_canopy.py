@@ -13,6 +13,7 @@ from torch import nn
 
 import canveg_jax as cv
 from bridges import TorchCanopy
+from bridges.canopy import with_stand_ins
 from canveg_jax import Site
 from canveg_jax.io.tower_files import as_site
 
@@ -141,7 +142,10 @@ class HybridCanopy(FluxTask):
     def _solved(
         self, forcing: Mapping[str, torch.Tensor], site: torch.Tensor | None, start: torch.Tensor | None
     ) -> dict[str, torch.Tensor]:
-        stress = None if self.stress is None else self.stress(with_scaled_lai(forcing, site, self.sites))
+        # A half-hour that is not solved must not reach the network either: its gradient would be NaN for all weights.
+        stress = (
+            None if self.stress is None else self.stress(with_scaled_lai(with_stand_ins(forcing), site, self.sites))
+        )
         columns = {**forcing, **({} if site is None else {"site": site})}
         more = {} if start is None else {"start": start}
         out = self.physics(columns, stress=stress, **more)
@@ -161,26 +165,13 @@ class HybridCanopy(FluxTask):
         return self.trainable_fluxes(batch)
 
     def trainable_fluxes(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """Fluxes of a batch whose gradient half-hours without a finite solution cannot spoil.
-
-        The flux of a masked half-hour gets no gradient, but zero times a derivative that is not a number is not zero.
-        Where there are such half-hours the batch is solved again with a solved half-hour in their place, flagged as
-        not converged.
-        """
+        """Fluxes of a batch; each half-hour starts at its solution of the last epoch, if there is one (`warm_start`)."""
         memory = self._memory if "row" in batch else None
         start = None if memory is None else memory.recall(batch["site"], batch["row"])
         fluxes = self(batch["forcing"], batch["site"], start)
-        solved = fluxes["converged"]
         if memory is not None:
-            memory.keep(batch["site"], batch["row"], fluxes.pop("state"), solved)
-        finite = torch.stack([torch.isfinite(v) for v in fluxes.values() if v.is_floating_point()]).all(dim=0)
-        if bool((solved | finite).all()) or not bool(solved.any()):
-            return fluxes
-        rows = torch.where(solved, torch.arange(len(solved), device=solved.device), solved.int().argmax())
-        forcing = {name: column[rows] for name, column in batch["forcing"].items()}
-        again = self(forcing, batch["site"][rows], None if start is None else start[rows])
-        again.pop("state", None)
-        return {**again, "converged": solved}
+            memory.keep(batch["site"], batch["row"], fluxes.pop("state"), fluxes["converged"])
+        return fluxes
 
     def prior(self) -> torch.Tensor:
         """Mean squared distance of the unconstrained parameters from their start."""

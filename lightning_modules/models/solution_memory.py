@@ -26,7 +26,7 @@ class SolutionMemory:
 
     def recall(self, site: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
         """States `[time, state_size]` of these half-hours, NaN where none is known."""
-        states = torch.full((len(row), self.state_size), torch.nan, device=row.device)
+        states = torch.full((len(row), self.state_size), torch.nan, dtype=torch.float32, device=row.device)
         for index, here in _by_site(site):
             known = self._of_site.get(index)
             if known is not None:
@@ -41,8 +41,8 @@ class SolutionMemory:
             known = self._of_site.get(index)
             needed = int(row[here].max()) + 1
             if known is None or len(known) < needed:
-                larger = torch.full((max(needed, 2 * (0 if known is None else len(known))), self.state_size), torch.nan)
-                larger = larger.to(row.device)
+                size = max(needed, 2 * (0 if known is None else len(known)))
+                larger = torch.full((size, self.state_size), torch.nan, dtype=torch.float32, device=row.device)
                 if known is not None:
                     larger[: len(known)] = known
                 self._of_site[index] = known = larger

@@ -132,3 +132,58 @@ class TestGpu:
         for name, bound in bounds.items():
             difference = (single[name] - double[name]).abs()
             assert difference.max() < bound and difference.median() < 0.1 * bound, name
+
+
+class Dryness(torch.nn.Module):
+    """A stress with a weight, that sees the forcing."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+
+    def forward(self, forcing):
+        return torch.sigmoid(self.weight * (forcing["soil_water_content"] + forcing["air_temperature"] / 30.0))
+
+
+JUNK = {
+    "nothing": {}, "NaN": {"air_temperature": torch.nan}, "inf": {"soil_water_content": torch.inf},
+    "missing code": {"friction_velocity": -9999.0}, "hPa": {"pressure": 1013.0}, "several": {"co2": -9999.0, "lai": torch.nan},
+}  # fmt: skip
+
+
+def test_a_row_that_the_loss_leaves_out_has_no_influence():
+    """The loop of the README, bit for bit, with a network that sees the broken row."""
+    module = TorchCanopy(cv.Canopy(SITE), tunable=("kball", "vcopt"), stress=Dryness())
+    results = []
+    for junk in JUNK.values():
+        forcing = {name: column.clone() for name, column in rows(weather(2), 16, 56).items()}
+        for name, value in junk.items():
+            forcing[name][5] = value
+        out = module(forcing)
+        assert bool(out["converged"][5]) == (not junk) and bool(out["LE"][5].isnan()) == bool(junk)
+        assert int(out["reason"][5]) == (1 if junk else 0)
+        used = out["converged"] & (torch.arange(40) != 5)
+        module.zero_grad()
+        (out["LE"] - 100.0)[used].square().mean().backward()
+        results.append([p.grad.clone() for p in module.parameters()])
+    assert all(torch.isfinite(g) and g != 0 for g in results[0])
+    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
+
+
+def test_shapes_and_units_at_the_edge():
+    module = TorchCanopy(cv.Canopy(SITE))
+    forcing = rows(weather(2), 16, 26)
+    for column, got in (
+        (forcing["lai"][:, None], r"shape \[10, 1\]"),
+        (torch.tensor(2.5), r"shape \[\]"),
+        (2.5, "a float"),
+    ):
+        with pytest.raises(cv.ForcingError, match=f"forcing 'lai' must be a tensor .* got {got}"):
+            module({**forcing, "lai": column})
+    empty = module(rows(forcing, 0, 0))
+    assert all(len(value) == 0 for value in empty.values())
+    other = TorchCanopy(cv.Canopy(SITE))
+    with pytest.warns(cv.ForcingWarning, match="forcing 'pressure' looks like hPa"):
+        out = other({**forcing, "pressure": forcing["pressure"] * 10.0})
+    assert not out["converged"].any() and out["LE"].isnan().all()
+    other({**forcing, "pressure": forcing["pressure"] * 10.0})  # told once

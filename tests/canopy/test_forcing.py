@@ -1,12 +1,14 @@
 """Forcing: table, refusals, slicing."""
 
 import dataclasses
+import re
+import warnings
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from canveg_jax import FORCING_TABLE, Forcing, ForcingError
+from canveg_jax import FORCING_TABLE, Forcing, ForcingError, ForcingWarning, check_batch
 
 COLUMNS = {
     "day_of_year": [180.0, 180.0, 181.0], "hour": [12.25, 12.75, 0.25], "air_temperature": [20.0, 21.0, 12.0],
@@ -98,3 +100,24 @@ def test_ranges_hold_the_real_towers(arrays):
     }  # fmt: skip
     columns = {ours: arrays[f"met__{theirs}"] for ours, theirs in names.items()}
     assert len(Forcing.from_dataset(dataset(**columns))) == 48
+
+
+@pytest.mark.parametrize(("name", "column", "unit"), [
+    ("pressure", np.full(20, 1013.0), "hPa"), ("pressure", np.full(20, 101300.0), "Pa"),
+    ("air_temperature", np.linspace(280.0, 300.0, 20), "K"), ("soil_temperature", np.full(20, 288.0), "K"),
+    ("vapour_pressure", np.full(20, 12.0), "hPa"), ("vapour_pressure", np.full(20, 8.0), "hPa"),
+    ("vapour_pressure", np.full(20, 1200.0), "Pa"), ("soil_water_content", np.linspace(5.0, 40.0, 20), "%"),
+    ("co2", np.full(20, 4e-4), "mol mol-1"),
+])  # fmt: skip
+def test_a_column_in_another_unit_is_told_once(name, column, unit):
+    columns = {n: np.full(20, c[0]) for n, c in COLUMNS.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_batch(columns)
+        check_batch(
+            columns | {name: np.where(np.arange(20) < 5, column, columns[name])}
+        )  # a few odd numbers are no unit
+        check_batch(columns | {name: np.full(20, np.nan)})
+    with pytest.warns(ForcingWarning, match=f"forcing '{name}' looks like {re.escape(unit)} .median") as warned:
+        check_batch(columns | {name: column})
+    assert len(warned) == 1

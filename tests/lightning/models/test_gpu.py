@@ -10,7 +10,12 @@ from canveg_jax.synthetic import synthetic_tower
 from lightning_modules import FluxTowerDataModule, HybridCanopy, StressNetwork
 from tests.lightning.towers import SITE, boring_fluxes
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    # The comparison is with the CPU of the same machine.
+    pytest.mark.filterwarnings("ignore:GPU available but not used"),
+]
 
 
 def tower():
