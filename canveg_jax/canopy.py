@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -30,7 +30,7 @@ from .solver.acceptance import (
     with_stand_ins,
 )
 from .solver.batches import number_of_rows, on_rows, record_chunk
-from .solver.implicit import Inputs, solve_canopy
+from .solver.implicit import Inputs, Solved, solve_canopy
 from .solver.options import Axes, SolverOptions, Static
 from .spelling import unknown
 from .stress import STRESSES, AbstractStress, LoopClosure, NoStress, StressFunction
@@ -187,7 +187,7 @@ class Canopy:
         each row (else None). The arrays of several sites are not yet spread over the rows."""
         dtype = forcing.air_temperature.dtype
         in_precision = partial(jax.tree.map, lambda x: jnp.asarray(x, dtype))
-        parameters, site = in_precision((parameters, self.site_arrays if site is None else site))
+        parameters, arrays = in_precision((parameters, self.site_arrays if site is None else site))
         if forcing.air_temperature.ndim != 1:
             raise ForcingError(
                 f"forcing: expected columns [time]; 'air_temperature' has shape {list(forcing.air_temperature.shape)}."
@@ -200,9 +200,9 @@ class Canopy:
             stress = _stress_before_the_loop(stress, parameters, forcing)
         stress = _checked_stress(jnp.asarray(stress, dtype), forcing.air_temperature.shape[0], self.scheme)
         columns = in_precision(eqx.tree_at(lambda f: f.site, forcing, None))
-        inputs = Inputs(forcing=columns, stress=stress, parameters=parameters, site=site, closure=closure)
+        inputs = Inputs(forcing=columns, stress=stress, parameters=parameters, site=arrays, closure=closure)
         several_sites = len(self.sites) > 1
-        axes = Axes.of(parameters, site, closure, site_by_row=several_sites)
+        axes = Axes.of(parameters, arrays, closure, site_by_row=several_sites)
         static = Static(scheme=self.scheme, axes=axes, options=self.options)
         return static, inputs, forcing.site if several_sites else None
 
@@ -263,7 +263,7 @@ def _solution(static: Static, inputs: Inputs, site_index: Any = None, start: Any
         one = on_rows(static.axes, lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), inputs)
         return jax.tree.map(lambda y: y[:0], _solution(static, one))
     reason = reason_not_to_solve(static.axes, inputs.forcing, inputs.stress, inputs.parameters)
-    fluxes, profiles, solver = solve_canopy(static, inputs, reason == SOLVED, start)
+    fluxes, profiles, solver = cast(Solved, solve_canopy(static, inputs, reason == SOLVED, start))
     physical = jnp.all(jnp.isfinite(profiles.air_temperature), axis=1) & jnp.all(profiles.vapour_pressure > 0, axis=1)
     reason = jnp.where(reason != SOLVED, reason, jnp.where(solver.converged, SOLVED, NOT_CONVERGED))
     reason = jnp.where((reason == SOLVED) & ~physical, NOT_PHYSICAL, reason)
@@ -298,14 +298,18 @@ def warn_not_converged(diagnostics: Diagnostics, options: SolverOptions) -> None
 
 def _site_arrays(site: Site) -> SiteArrays:
     return SiteArrays(
-        latitude=np.float64(site.latitude),
-        longitude=np.float64(site.longitude),
-        utc_offset=np.float64(site.utc_offset),
-        canopy_height=np.float64(site.canopy_height),
-        measurement_height=np.float64(site.measurement_height),
-        soil_depth=np.float64(site.soil_depth),
-        stomatal_sides=np.float64(2.0 if site.stomata == "amphistomatous" else 1.0),
-        lai_scale=np.float64(site.lai_scale),
-        leaf_angle_weights=leaf_angle_weights(site.leaf_angle),
-        dispersion=np.asarray(dispersion_matrix(site).matrix, dtype=np.float64),
+        latitude=_constant(site.latitude),
+        longitude=_constant(site.longitude),
+        utc_offset=_constant(site.utc_offset),
+        canopy_height=_constant(site.canopy_height),
+        measurement_height=_constant(site.measurement_height),
+        soil_depth=_constant(site.soil_depth),
+        stomatal_sides=_constant(2.0 if site.stomata == "amphistomatous" else 1.0),
+        lai_scale=_constant(site.lai_scale),
+        leaf_angle_weights=cast(Any, leaf_angle_weights(site.leaf_angle)),
+        dispersion=cast(Any, np.asarray(dispersion_matrix(site).matrix, dtype=np.float64)),
     )
+
+
+def _constant(value: float) -> Any:
+    return np.array(value, np.float64)

@@ -6,7 +6,7 @@
 import dataclasses
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -68,7 +68,7 @@ class Forcing(eqx.Module):
     observed_canopy_height: Series = forced(
         "m", "canopy height, read by the alfalfa soil respiration only", 0, 100, optional=True
     )
-    site: Int[Array, "*time"]
+    site: Int[Array, "*time"] = dataclasses.field(default=cast(Any, None))  # set in any case
 
     def __init__(self, *, site: ArrayLike | None = None, **columns: ArrayLike):
         check_columns(columns)

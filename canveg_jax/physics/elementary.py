@@ -41,7 +41,7 @@ def _inverse_tangent(primals, tangents):
     return y, -(y * y) * dx
 
 
-def ratio(x: Values, y: Values) -> Values:
+def ratio(x: Values | float, y: Values | float) -> Values:
     """`x / y`."""
     return x * inverse(y)
 
@@ -92,7 +92,7 @@ def relative_expm1(x: Values) -> Float[Array, "..."]:
     return jnp.where(small, 1.0 - x / 2 + x**2 / 6, ratio(-jnp.expm1(-safe), safe))
 
 
-def power(base: Values, exponent: Values) -> Float[Array, "..."]:
+def power(base: Values, exponent: Values | float) -> Float[Array, "..."]:
     """`base ** exponent` for `base >= 0`; value and derivatives are 0 at `base == 0`."""
     positive = base > 0
     inside = jnp.where(positive, base, 1.0)

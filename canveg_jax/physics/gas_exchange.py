@@ -46,7 +46,7 @@ CURVATURE = 0.98
 """Curvature of the smooth co-limitation option [Collatz1991]."""
 
 Result = Float[Array, "..."]
-Limit = tuple[Values, Values, Values]
+Limit = tuple[Values, Values | float, Values]
 """`a, e, B` of one limit, `W(c_i) = a (c_i - gamma) / (e c_i + B)`."""
 Capacity = Callable[[Values, Any], Result]
 """`W(c_i) / (c_i - gamma)` of a limit, or of several."""

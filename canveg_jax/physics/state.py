@@ -12,7 +12,7 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from ..forcing import Forcing
-from ..types import Scalar
+from ..types import Column, Constant, Scalar, Values
 
 Layers = Float[Array, " layer"]
 Leaves = Float[Array, "2 layer"]
@@ -39,16 +39,16 @@ class SiteArrays(eqx.Module):
     the ground up.
     """
 
-    latitude: Scalar
-    longitude: Scalar
-    utc_offset: Scalar
-    canopy_height: Scalar
-    measurement_height: Scalar
-    soil_depth: Scalar
-    stomatal_sides: Scalar
-    lai_scale: Scalar
-    leaf_angle_weights: Float[Array, " angle"]
-    dispersion: Float[Array, "receptor layer"]
+    latitude: Constant
+    longitude: Constant
+    utc_offset: Constant
+    canopy_height: Constant
+    measurement_height: Constant
+    soil_depth: Constant
+    stomatal_sides: Constant
+    lai_scale: Constant
+    leaf_angle_weights: Column
+    dispersion: Values
 
 
 class State(NamedTuple):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +115,7 @@ def solve_canopy(
 
 
 def _forward(static: Static, inputs: Inputs, solvable: Any, start: Vectors | None) -> tuple[Solved, tuple]:
-    solved = solve_canopy(static, inputs, solvable, start)
+    solved = cast(Solved, solve_canopy(static, inputs, solvable, start))
     return solved, (solved.solver.value, inputs, solvable)
 
 

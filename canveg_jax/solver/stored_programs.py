@@ -11,12 +11,12 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 from jax import export
 
 from ..files import replacing
@@ -74,9 +74,10 @@ def stored(function: Callable, static: Any, structure: Callable[[], Any], *, unl
 def _program(plain: partial, static: Any, arguments: Any, leaves: list) -> export.Exported:
     structure = jax.tree.structure(arguments)
     types = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
-    versions = _package_digest(), jax.__version__, jaxlib.__version__
+    versions = _package_digest(), jax.__version__, version("jaxlib")
     content = versions, _platforms(), plain.func.__qualname__, static, structure, types
-    settings = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+    config = cast(Any, jax.config)  # its settings are attributes that no checker knows
+    settings = config.jax_enable_x64, config.jax_default_matmul_precision
     key = hashlib.sha256(repr((content, settings)).encode()).hexdigest()
     if key not in _programs:
         assert _folder is not None

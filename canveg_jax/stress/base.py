@@ -34,7 +34,7 @@ class AbstractStress(eqx.Module):
         references: keys of `docs/references.bib`.
     """
 
-    in_loop: eqx.AbstractClassVar[bool]
+    in_loop: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ()
     references: ClassVar[tuple[str, ...]] = ()
 
