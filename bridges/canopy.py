@@ -110,14 +110,12 @@ class TorchCanopy(torch.nn.Module):
         site = forcing.pop("site", None)
         check_columns(forcing)
         _check_shapes(forcing)
-        if not self._units_checked and not torch.compiler.is_compiling():
-            self._units_checked = True
-            with torch.no_grad():
-                cv.check_batch({name: column.detach().cpu().numpy() for name, column in forcing.items()})
         if stress is None and self.stress is not None:
             calm = with_stand_ins(forcing)
             stress = self.stress(calm if site is None else {**calm, "site": site})
         forcing, stress, site, start, n_rows = self._padded(forcing, stress, site, start)
+        if not self._units_checked and not torch.compiler.is_compiling():
+            self._check_units(forcing)
         like = forcing["air_temperature"]
         dtype = like.dtype
         raw = {name: z.to(dtype) for name, z in self.raw.items()}
@@ -148,6 +146,15 @@ class TorchCanopy(torch.nn.Module):
         forcing = {name: next(supply) for name in forcing}
         stress, site, start = (None if value is None else next(supply) for value in others.values())
         return forcing, stress, site, start, n_rows
+
+    def _check_units(self, forcing: dict[str, torch.Tensor]) -> None:
+        """Warn, at the first batch whose numbers can be looked at, of columns that seem to be in another unit."""
+        try:
+            columns = {name: column.detach().cpu().numpy() for name, column in forcing.items()}
+        except RuntimeError:  # inside a transform of torch.func tensors have no numbers of their own
+            return
+        self._units_checked = True
+        cv.check_batch(columns)
 
     def parameter_values(self) -> dict[str, torch.Tensor]:
         """Physical values of the tunable parameters, differentiable."""
