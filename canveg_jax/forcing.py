@@ -70,7 +70,7 @@ class Forcing(eqx.Module):
     )
     site: Int[Array, "*time"] = dataclasses.field(default=cast(Any, None))  # set in any case
 
-    def __init__(self, *, site: ArrayLike | None = None, **columns: ArrayLike):
+    def __init__(self, *, site: Any = None, **columns: Any):
         check_columns(columns)
         reference = jnp.asarray(columns["air_temperature"])
         dtype = reference.dtype if jnp.issubdtype(reference.dtype, jnp.floating) else jnp.dtype(float)

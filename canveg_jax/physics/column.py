@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from ..fluxes import Fluxes
 from ..forcing import Forcing
 from ..parameters import Parameters
+from ..types import Values
 from . import leaf_angle, longwave, shortwave, sky, soil_respiration
 from .constants import PAR_PER_JOULE, ZERO_CELSIUS
 from .leaf_exchange import leaf_exchange
@@ -51,7 +52,7 @@ LeafResponse = Callable[[LeafDrivers], LeafExchange]
 """What the leaves do under given drivers; the adjoint puts the tangent of the leaves in this place."""
 
 
-def canopy_heights(canopy_height: Scalar, n_layers: int) -> Layers:
+def canopy_heights(canopy_height: Values, n_layers: int) -> Layers:
     """Heights of the layer tops in the canopy, m."""
     return canopy_height * (jnp.arange(n_layers) + 1.0) / n_layers
 

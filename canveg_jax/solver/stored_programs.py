@@ -11,13 +11,13 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax import export
+from jaxlib.version import __version__ as jaxlib_version
 
 from ..files import replacing
 
@@ -74,7 +74,7 @@ def stored(function: Callable, static: Any, structure: Callable[[], Any], *, unl
 def _program(plain: partial, static: Any, arguments: Any, leaves: list) -> export.Exported:
     structure = jax.tree.structure(arguments)
     types = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
-    versions = _package_digest(), jax.__version__, version("jaxlib")
+    versions = _package_digest(), jax.__version__, jaxlib_version
     content = versions, _platforms(), plain.func.__qualname__, static, structure, types
     config = cast(Any, jax.config)  # its settings are attributes that no checker knows
     settings = config.jax_enable_x64, config.jax_default_matmul_precision
