@@ -58,7 +58,7 @@ class JaxModule(torch.nn.Module):
                 f"{type(module).__name__} keeps state in equinox.nn.State, which torch cannot store. Fix the state "
                 "first (a module with __call__ that closes over it), or use a stateless layer."
             )
-        arrays = eqx.filter(module, eqx.is_array)
+        arrays = eqx.filter(module, _is_jax_array)
         entries = jax.tree_util.tree_leaves_with_path(arrays)
         names = _names([path for path, _ in entries])
         leaves = [_Leaf(name, _key_type(array)) for name, (_, array) in zip(names, entries, strict=True)]
@@ -66,7 +66,7 @@ class JaxModule(torch.nn.Module):
         for leaf, (_, array), train in zip(leaves, entries, wanted, strict=True):
             self._enter(leaf, array, train)
         supply = iter(leaves)
-        self._template = jax.tree.map(lambda x: next(supply) if eqx.is_array(x) else x, module)
+        self._template = jax.tree.map(lambda x: next(supply) if _is_jax_array(x) else x, module)
         self._leaves = tuple(leaves)
         self._function = self._bridged()
 
@@ -161,6 +161,11 @@ def _caller(template: Any, vmap: bool) -> Callable:
 
 def _key_type(array: jax.Array) -> str | None:
     return str(jax.random.key_impl(array)) if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else None
+
+
+def _is_jax_array(leaf: Any) -> bool:
+    """Arrays of NumPy are constants of the module, not parameters."""
+    return isinstance(leaf, jax.Array)
 
 
 def _is_state(leaf: Any) -> bool:

@@ -92,7 +92,7 @@ def run(code: str, **environment: str) -> str:
 
 def test_importing_starts_no_backend_and_leaves_gpu_memory_to_torch():
     code = """
-        import os, bridges, bridges._process as p
+        import os, bridges, bridges._runtime.process as p
         bridges.jax2torch(lambda x: x)
         print(p.jax_is_running(), os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"])
     """
