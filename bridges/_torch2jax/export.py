@@ -186,7 +186,7 @@ def _require_pure(exported: Any) -> None:
     ]
     if changed:
         raise NetworkError(
-            f"the network changes {', '.join(changed)} when it runs, which a pure function cannot do. OperatorCall "
+            f"the network changes {', '.join(changed)} when it runs, which a pure function cannot do. Call "
             "module.eval() first (batch normalisation), or return the new value instead of storing it."
         )
 
