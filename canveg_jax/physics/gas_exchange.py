@@ -40,8 +40,8 @@ from .photosynthesis import Kinetics
 
 CUBIC_STEPS = 8
 """Safeguarded Newton steps on the cubic; they reach rounding (3e-14 umol m-2 s-1) for bprime >= 1e-3, any light, humidity and
-boundary layer, and CO2 of 50 umol mol-1 (`column.LOWEST_CO2`) or more (tests/physics/test_conductance.py). Below that single leaves
-near the compensation point are 2e-9 off; ten steps would reach them too."""
+boundary layer, and CO2 of 50 umol mol-1 (`column.LOWEST_CO2`) or more (tests/physics/test_conductance.py). Below that, single
+leaves near the compensation point are 2e-9 off; ten steps would reach them too."""
 SMOOTH_NEWTON_STEPS = 14
 CURVATURE = 0.98
 """Curvature of the smooth co-limitation option [Collatz1991]."""
