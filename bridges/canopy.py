@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 
 import canveg_jax as cv
-from canveg_jax.forcing import STAND_IN, check_columns
+from canveg_jax.forcing import STAND_IN, check_columns, rows_within_range
+from canveg_jax.solver.state_vector import state_size
 from canveg_jax.transforms import check_names
 
 from ._jax2torch.function import jax2torch
@@ -114,9 +116,11 @@ class TorchCanopy(torch.nn.Module):
             calm = with_stand_ins(forcing)
             stress = self.stress(calm if site is None else {**calm, "site": site})
         forcing, stress, site, start, n_rows = self._padded(forcing, stress, site, start)
-        if not self._units_checked and not torch.compiler.is_compiling():
+        if not self._units_checked and n_rows and not torch.compiler.is_compiling():
             self._check_units(forcing)
         like = forcing["air_temperature"]
+        if not like.is_floating_point():
+            like = forcing["air_temperature"] = like.to(torch.get_default_dtype())
         dtype = like.dtype
         raw = {name: z.to(dtype) for name, z in self.raw.items()}
         stress = None if stress is None else stress.to(dtype)
@@ -174,7 +178,7 @@ class TorchCanopy(torch.nn.Module):
     @property
     def state_size(self) -> int:
         """Number of unknowns of a half-hour."""
-        return 5 * self.canopy.site.n_layers + 1
+        return state_size(self.canopy.site.n_layers)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_bridged"}
@@ -184,24 +188,13 @@ class TorchCanopy(torch.nn.Module):
         self._bridged = _bridged(self.canopy, self.per_site)
 
 
-def usable_rows(forcing: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Whether every forcing value of a row is within its range, `[time]`; optional ones may be NaN."""
-    usable = torch.ones_like(forcing["air_temperature"], dtype=torch.bool)
-    for name, info in cv.FORCING_TABLE.items():
-        if name in forcing:
-            column = forcing[name].detach()
-            within = (column >= info.lower) & (column <= info.upper)
-            usable = usable & (within | column.isnan() if info.optional else within)
-    return usable
-
-
 def with_stand_ins(forcing: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The forcing with a calm night in place of the rows that will not be solved.
 
     A network that computes a stress from the forcing must see these instead: zero times a derivative that is not a number
     is not zero, so that one such row would make NaN of the gradient of all its weights.
     """
-    usable = usable_rows(forcing)
+    usable = rows_within_range(forcing)
     return {
         name: torch.where(usable, column, STAND_IN[name]) if name in STAND_IN else column
         for name, column in forcing.items()
@@ -225,7 +218,8 @@ class _Bridged:
     """
 
     def __init__(self, canopy: cv.Canopy, per_site: bool):
-        self.canopy, self.per_site = canopy, per_site
+        # A copy: attributes that are set on the canopy later are not those of the others that share this object.
+        self.canopy, self.per_site = copy.copy(canopy), per_site
         self.fluxes = jax2torch(self._fluxes, nondiff_argnames=("site", "site_arrays", "start"), name="canopy")
         self.constrain = jax2torch(self._constrain, name="constrain")
 

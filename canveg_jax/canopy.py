@@ -25,6 +25,7 @@ from .solver.acceptance import (
     NOT_CONVERGED,
     NOT_PHYSICAL,
     REASONS,
+    SITE,
     SOLVED,
     reason_not_to_solve,
     with_stand_ins,
@@ -257,12 +258,15 @@ def _checked_stress(stress: Any, n_rows: int, scheme: Scheme) -> Any:
 
 def _solution(static: Static, inputs: Inputs, site_index: Any = None, start: Any = None) -> Solution:
     """The solution as a function of everything that is a number."""
+    known: Any = True
     if site_index is not None:
+        known = (site_index >= 0) & (site_index < jax.tree.leaves(inputs.site)[0].shape[0])
         inputs = inputs._replace(site=jax.tree.map(lambda x: x[site_index], inputs.site))
     if number_of_rows(inputs) == 0:
         one = on_rows(static.axes, lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), inputs)
         return jax.tree.map(lambda y: y[:0], _solution(static, one))
     reason = reason_not_to_solve(static.axes, inputs.forcing, inputs.stress, inputs.parameters)
+    reason = jnp.where(known, reason, SITE)
     fluxes, profiles, solver = cast(Solved, solve_canopy(static, inputs, reason == SOLVED, start))
     physical = jnp.all(jnp.isfinite(profiles.air_temperature), axis=1) & jnp.all(profiles.vapour_pressure > 0, axis=1)
     reason = jnp.where(reason != SOLVED, reason, jnp.where(solver.converged, SOLVED, NOT_CONVERGED))

@@ -140,6 +140,24 @@ def check_columns(names: Collection[str]) -> None:
         raise ForcingError(f"forcing: unknown {unknown}, missing {missing}; columns are {', '.join(FORCING_TABLE)}.")
 
 
+def rows_within_range(columns: Mapping[str, Any]) -> Any:
+    """Whether every number of a row is within its range, `[time]`; optional ones may be NaN, which means "not measured".
+
+    Args:
+        columns: forcing by the names of `FORCING_TABLE`, arrays of JAX, NumPy or PyTorch. Columns that are not there do not
+            count.
+    """
+    usable: Any = True
+    for name, info in FORCING_TABLE.items():
+        if name in columns:
+            column = columns[name]
+            within = (column >= info.lower) & (column <= info.upper)
+            if info.optional:
+                within = within | (column != column)  # only NaN differs from itself, in every array library
+            usable = within & usable
+    return usable
+
+
 def check_range(name: str, values: np.ndarray, info: ForcingInfo) -> None:
     """Raise `ForcingError` where a forcing value is not finite (unless optional) or out of range."""
     finite = np.isfinite(values)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 import yaml
+
+from .spelling import unknown
 
 LeafAngle = Literal["erectophile", "spherical", "planophile", "plagiophile", "extremophile", "uniform"]
 Stomata = Literal["hypostomatous", "amphistomatous"]
@@ -65,9 +66,7 @@ class Site(pydantic.BaseModel):
         Pass `lai_scale=1.0` to use the file as it is.
         """
         if name not in SITES:
-            near = difflib.get_close_matches(name, SITES, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise ValueError(f"no preset for site '{name}'; there are {', '.join(SITES)}.{hint}")
+            raise ValueError(unknown("site preset", name, SITES))
         return cls(**{"name": name, **SITES[name], **changes})
 
     @classmethod

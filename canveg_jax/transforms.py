@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from .parameters import PARAMETER_TABLE, UnknownParameterError
 
@@ -26,7 +27,7 @@ def check_names(names: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def constrain(raw: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
+def constrain(raw: Mapping[str, Float[Array, "..."]], fixed: Mapping[str, Any]) -> dict[str, Float[Array, "..."]]:
     """Physical values of unconstrained ones.
 
     Args:

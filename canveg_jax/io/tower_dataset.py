@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..forcing import FORCING_TABLE
+from ..forcing import FORCING_TABLE, rows_within_range
 from ..site import Site
 from .arrays import Mask, Series
 from .timestamps import middle_of_interval
@@ -181,13 +181,8 @@ def target_variables(name: str, target: Target | None, size: int) -> dict[str, A
 
 def forcing_complete(dataset: xr.Dataset) -> xr.DataArray:
     """Half-hours that the canopy can be run for: every required forcing variable finite and within its range."""
-    complete = np.ones(dataset.sizes["time"], dtype=bool)
-    for name, info in FORCING_TABLE.items():
-        if name not in dataset:
-            complete &= info.optional
-            continue
-        values = dataset[name].values
-        inside = (values >= info.lower) & (values <= info.upper)
-        complete &= inside | (~np.isfinite(values) & info.optional)
+    columns = {name: dataset[name].values for name in FORCING_TABLE if name in dataset}
+    missing = any(name not in columns and not info.optional for name, info in FORCING_TABLE.items())
+    complete = np.full(dataset.sizes["time"], not missing) & rows_within_range(columns)
     attrs = {"units": "1", "long_name": "every required forcing variable is finite and within its range"}
     return xr.DataArray(complete, dims="time", coords={"time": dataset["time"]}, attrs=attrs)

@@ -11,7 +11,6 @@ equations solved exactly (docs/decisions.md).
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,7 @@ from jaxtyping import Array, Float
 from ..fluxes import Fluxes
 from ..forcing import Forcing
 from ..parameters import Parameters
-from ..types import Values
+from ..types import Layers, Scalar, Values
 from . import leaf_angle, longwave, shortwave, sky, soil_respiration
 from .constants import PAR_PER_JOULE, ZERO_CELSIUS
 from .leaf_exchange import leaf_exchange
@@ -29,14 +28,13 @@ from .soil_properties import surface_vapour_resistance, thermal_conductivity
 from .soil_surface import SoilInputs, SoilSurface, soil_surface_balance
 from .stability import dispersion_factor, stability_parameter
 from .state import (
+    Closure,
     Conditions,
-    Layers,
     LeafDrivers,
     LeafExchange,
     Leaves,
     Prepared,
     Profiles,
-    Scalar,
     Scheme,
     SiteArrays,
     State,
@@ -159,7 +157,7 @@ def one_pass(
     p: Parameters,
     site: SiteArrays,
     scheme: Scheme,
-    closure: Any = None,
+    closure: Closure | None = None,
     respond: LeafResponse | None = None,
 ) -> tuple[State, Fluxes, LeafExchange]:
     """Radiation from the state's temperatures, then leaves, soil and air: the next state, fluxes and leaves of the pass.

@@ -6,19 +6,21 @@ replace the response by its tangent, 6 x 5 numbers a leaf, which makes the adjoi
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 
+from ..forcing import Forcing
 from ..parameters import Parameters
+from ..types import Layers, Scalar
 from .conductance import CONDUCTANCES
 from .elementary import ratio
 from .gas_exchange import gas_exchange
 from .leaf_boundary_layer import leaf_boundary_layer
 from .leaf_energy import leaf_energy_balance, vapour_conductance
 from .photosynthesis import kinetics
-from .state import Layers, LeafDrivers, LeafEnvironment, LeafExchange, Leaves, Prepared, Scalar, Scheme
+from .state import Closure, LeafDrivers, LeafEnvironment, LeafExchange, Leaves, Prepared, Scheme
 from .thermodynamics import molar_conversion, saturation_vapour_pressure
 
 
@@ -31,7 +33,7 @@ class LeafTangent(NamedTuple):
 
 
 def leaf_exchange(
-    drivers: LeafDrivers, x: Prepared, p: Parameters, sides: Scalar, scheme: Scheme, closure: Any = None
+    drivers: LeafDrivers, x: Prepared, p: Parameters, sides: Scalar, scheme: Scheme, closure: Closure | None = None
 ) -> LeafExchange:
     """Response of the leaves to their drivers.
 
@@ -50,7 +52,8 @@ def leaf_exchange(
     stress = x.stress
     if closure is not None:
         leaves = _environment(drivers, saturation, humidity, x)
-        stress = stress * jnp.broadcast_to(closure(x.forcing, leaves, p), leaf.shape)
+        forcing = cast(Forcing, x.forcing)  # there is one wherever there is a closure
+        stress = stress * jnp.broadcast_to(closure(forcing, leaves, p), leaf.shape)
     boundary_conductance = ratio(sides, boundary.co2 * to_velocity)
     stomata = CONDUCTANCES[scheme.conductance](
         humidity=humidity, deficit=(saturation - vapour) / 1000.0, stress=stress, compensation=rates.gamma, p=p
@@ -93,7 +96,7 @@ def _environment(drivers: LeafDrivers, saturation: Leaves, humidity: Leaves, x: 
 
 
 def linearised(
-    at: LeafDrivers, x: Prepared, p: Parameters, sides: Scalar, scheme: Scheme, closure: Any = None
+    at: LeafDrivers, x: Prepared, p: Parameters, sides: Scalar, scheme: Scheme, closure: Closure | None = None
 ) -> LeafTangent:
     """Tangent of `leaf_exchange`. The leaves are elementwise, so one direction a driver gives all derivatives to it."""
     response, tangent = jax.linearize(lambda d: leaf_exchange(d, x, p, sides, scheme, closure), at)

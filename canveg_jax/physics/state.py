@@ -6,15 +6,16 @@ bin of air above; `2 layer`, sunlit and shaded leaves of each layer. Units are t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
 from jaxtyping import Array, Float
 
 from ..forcing import Forcing
-from ..types import Column, Constant, Scalar, Values
+from ..parameters import Parameters
+from ..types import Column, Constant, Layers, Scalar, Values
 
-Layers = Float[Array, " layer"]
 Leaves = Float[Array, "2 layer"]
 
 
@@ -166,6 +167,10 @@ class LeafEnvironment(NamedTuple):
     absorbed_par: Leaves
     air_co2: Leaves
     relative_depth: Leaves
+
+
+Closure = Callable[[Forcing, LeafEnvironment, Parameters], Float[Array, "..."]]
+"""A scheme in the loop: forcing of the time step, state of the leaves and parameters in, its factor `[2, layer]` out."""
 
 
 class LeafExchange(NamedTuple):

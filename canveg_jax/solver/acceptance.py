@@ -12,14 +12,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from ..forcing import FORCING_TABLE, STAND_IN, Forcing
+from ..forcing import FORCING_TABLE, STAND_IN, Forcing, rows_within_range
 from ..parameters import Parameters
 from .batches import by_row
 from .options import Axes
 
-SOLVED, FORCING, STRESS, PARAMETER, NOT_CONVERGED, NOT_PHYSICAL = range(6)
+SOLVED, FORCING, STRESS, PARAMETER, NOT_CONVERGED, NOT_PHYSICAL, SITE = range(7)
 REASONS: dict[int, str] = {
     SOLVED: "solved",
     FORCING: "a forcing value is missing or outside the range of FORCING_TABLE",
@@ -27,21 +27,14 @@ REASONS: dict[int, str] = {
     PARAMETER: "a parameter of the half-hour is not a finite number",
     NOT_CONVERGED: "the solver did not converge",
     NOT_PHYSICAL: "the air of the solution is not physical",
+    SITE: "its site index is none of the canopy's sites",
 }
 """What the numbers in `Diagnostics.reason` mean."""
 
 
-def usable_forcing(forcing: Forcing) -> Bool[Array, " time"]:
-    """Whether every number of a row is within its range; optional ones may be missing."""
-    usable = jnp.ones(forcing.air_temperature.shape, bool)
-    for name, info in FORCING_TABLE.items():
-        column = getattr(forcing, name)
-        within = (column >= info.lower) & (column <= info.upper)
-        usable &= within | jnp.isnan(column) if info.optional else within
-    return usable
-
-
-def reason_not_to_solve(axes: Axes, forcing: Forcing, stress: Any, parameters: Parameters) -> Int[Array, " time"]:
+def reason_not_to_solve(
+    axes: Axes, forcing: Forcing, stress: Float[Array, "time ..."], parameters: Parameters
+) -> Int[Array, " time"]:
     """Code of `REASONS` for each row, 0 where it can be solved."""
     finite = jnp.ones(stress.shape[0], bool)
     for differs, value in zip(axes.parameters, jax.tree.leaves(parameters), strict=True):
@@ -50,7 +43,7 @@ def reason_not_to_solve(axes: Axes, forcing: Forcing, stress: Any, parameters: P
     within = jnp.all((stress > 0.0) & (stress <= 1.0), axis=tuple(range(1, stress.ndim)))
     reason = jnp.where(within, SOLVED, STRESS)
     reason = jnp.where(finite, reason, PARAMETER)
-    return jnp.where(usable_forcing(forcing), reason, FORCING).astype(jnp.int32)
+    return jnp.where(rows_within_range(vars(forcing)), reason, FORCING).astype(jnp.int32)
 
 
 def with_stand_ins(

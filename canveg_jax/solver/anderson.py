@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
 COMPACTION = 8
 """The solver goes on with the unconverged rows alone once at most one in this many is left."""
@@ -22,33 +23,39 @@ LANES = 16
 """Partial sums of a scalar product that are kept side by side."""
 
 
+Vectors = Float[Array, "row unknown"]
+History = Float[Array, "difference row unknown"]
+Numbers = Float[Array, " row"]
+Flags = Bool[Array, " row"]
+
+
 class FixedPoint(NamedTuple):
     """Result of `solve`: `value` `[B, n]`; what the step returned besides there, `aux` (NaN where no residual was finite);
     per problem `residual` (scaled, or relative to that of the first pass if the tolerance is), `passes` used and `converged`."""
 
-    value: Any
+    value: Vectors
     aux: Any
-    residual: Any
-    passes: Any
-    converged: Any
+    residual: Numbers
+    passes: Int[Array, " row"]
+    converged: Flags
 
 
 class _Carry(NamedTuple):
     """`moved`: last change of `u`; `d_f`, `d_g` `[m, B, n]`: differences of the residual and of the mixed iterate."""
 
-    k: Any
-    u: Any
-    f: Any
-    moved: Any
-    d_f: Any
-    d_g: Any
-    gram: Any
-    best: Any
+    k: Int[Array, ""]
+    u: Vectors
+    f: Vectors
+    moved: Vectors
+    d_f: History
+    d_g: History
+    gram: Float[Array, "row difference difference"]
+    best: Vectors
     best_aux: Any
-    best_residual: Any
-    limit: Any
-    passes: Any
-    done: Any
+    best_residual: Numbers
+    limit: Numbers
+    passes: Int[Array, " row"]
+    done: Flags
 
 
 def solve(

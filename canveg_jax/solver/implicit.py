@@ -26,6 +26,7 @@ from ..parameters import Parameters
 from ..physics.column import conditions, initial_state, leaf_drivers, one_pass, prepare, profiles
 from ..physics.leaf_exchange import linearised, tangent_response
 from ..physics.state import Conditions, LeafExchange, Prepared, Profiles, SiteArrays
+from ..stress.base import LoopClosure
 from . import anderson
 from .acceptance import with_stand_ins
 from .batches import (
@@ -63,18 +64,18 @@ class Inputs(NamedTuple):
     stress: Float[Array, " time"] | Float[Array, "time layer"]
     parameters: Parameters
     site: SiteArrays
-    closure: Any = None
+    closure: LoopClosure | None = None
 
 
 class Conditioned(NamedTuple):
     """Inputs after `conditions`. `forcing` is there for a closure only."""
 
     conditions: Conditions
-    stress: Any
+    stress: Float[Array, " time"] | Float[Array, "time layer"]
     forcing: Forcing | None
     parameters: Parameters
     site: SiteArrays
-    closure: Any
+    closure: LoopClosure | None
 
 
 class Problem(NamedTuple):
@@ -83,7 +84,7 @@ class Problem(NamedTuple):
     prepared: Prepared
     parameters: Parameters
     site: SiteArrays
-    closure: Any
+    closure: LoopClosure | None
 
 
 class Solved(NamedTuple):

@@ -9,12 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from canveg_jax.stress.base import LOWEST_FACTOR
+
 from ..data.inputs import DEFAULT_NETWORK_INPUTS, NETWORK_INPUTS, check_inputs, compute_inputs
 from ..data.statistics import ScalingStatistics
 from .perceptrons import MonotonePerceptron, Perceptron
-
-LOWEST_STRESS = 1e-3
-"""The factor stays above it, so that stomata never lose their response altogether."""
 
 
 class StressNetwork(nn.Module):
@@ -50,8 +49,8 @@ class StressNetwork(nn.Module):
     ):
         super().__init__()
         self.inputs = check_inputs(inputs)
-        if not LOWEST_STRESS < initial < 1.0:
-            raise ValueError(f"initial must be between {LOWEST_STRESS} and 1, both excluded; got {initial!r}.")
+        if not LOWEST_FACTOR < initial < 1.0:
+            raise ValueError(f"initial must be between {LOWEST_FACTOR} and 1, both excluded; got {initial!r}.")
         if monotone and activation != "tanh":
             raise ValueError(f"monotone=True needs an increasing activation; got {activation!r}, use 'tanh'.")
         self.config: dict[str, Any] = {
@@ -60,7 +59,7 @@ class StressNetwork(nn.Module):
         }  # fmt: skip
         self.register_buffer("input_mean", torch.zeros(len(self.inputs), dtype=torch.float64))
         self.register_buffer("input_sd", torch.ones(len(self.inputs), dtype=torch.float64))
-        share = (initial - LOWEST_STRESS) / (1.0 - LOWEST_STRESS)
+        share = (initial - LOWEST_FACTOR) / (1.0 - LOWEST_FACTOR)
         offset = math.log(share / (1.0 - share))
         if monotone:
             self.perceptron: nn.Module = MonotonePerceptron(
@@ -80,4 +79,4 @@ class StressNetwork(nn.Module):
         columns = compute_inputs(forcing, self.inputs)
         scaled = (columns - self.input_mean.to(columns.dtype)) / self.input_sd.to(columns.dtype)
         z = self.perceptron(scaled.to(next(self.perceptron.parameters()).dtype)).squeeze(-1)
-        return LOWEST_STRESS + (1.0 - LOWEST_STRESS) * torch.sigmoid(z).to(columns.dtype)
+        return LOWEST_FACTOR + (1.0 - LOWEST_FACTOR) * torch.sigmoid(z).to(columns.dtype)

@@ -11,7 +11,7 @@ import torch
 from bridges import JaxModule, jax2torch
 from canveg_jax import STRESSES
 from canveg_jax.spelling import unknown
-from canveg_jax.stress import AbstractStress, TrainableStress
+from canveg_jax.stress import TrainableStress
 
 TRAINABLE_SCHEMES: tuple[str, ...] = tuple(
     name for name, scheme in STRESSES.items() if scheme.reads and not scheme.in_loop
@@ -37,7 +37,7 @@ class StressScheme(JaxModule):
     def __init__(self, scheme: str, **start: float):
         if scheme not in TRAINABLE_SCHEMES:
             raise ValueError(unknown("stress scheme", scheme, TRAINABLE_SCHEMES))
-        super().__init__(TrainableStress(_scheme(scheme), start))
+        super().__init__(TrainableStress(STRESSES[scheme](), start))
         self.scheme = scheme
         self.config: dict[str, float] = {name: float(value) for name, value in start.items()}
 
@@ -66,9 +66,4 @@ class SoilMoistureStress(StressScheme):
 
 @functools.cache
 def _to_values(scheme: str) -> Callable[[torch.Tensor], dict[str, torch.Tensor]]:
-    return jax2torch(_scheme(scheme).to_values, name=f"parameters of {scheme}")
-
-
-def _scheme(name: str) -> AbstractStress:
-    make: Callable[[], AbstractStress] = STRESSES[name]  # pyright: ignore[reportAssignmentType] - concrete ones have no field
-    return make()
+    return jax2torch(STRESSES[scheme]().to_values, name=f"parameters of {scheme}")

@@ -187,3 +187,31 @@ def test_shapes_and_units_at_the_edge():
         out = other({**forcing, "pressure": forcing["pressure"] * 10.0})
     assert not out["converged"].any() and out["LE"].isnan().all()
     other({**forcing, "pressure": forcing["pressure"] * 10.0})  # told once
+
+
+def test_whole_numbers_are_numbers():
+    """Integer columns are computed in floating point, not the canopy in integers."""
+    module = TorchCanopy(cv.Canopy(SITE))
+    forcing = rows(weather(2), 16, 26)
+    whole = {
+        **forcing,
+        "air_temperature": forcing["air_temperature"].round(),
+        "day_of_year": forcing["day_of_year"].floor(),
+    }
+    integers = {**whole, **{name: whole[name].long() for name in ("air_temperature", "day_of_year")}}
+    torch.set_default_dtype(torch.float64)
+    try:
+        out = module(integers)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(out["LE"], module(whole)["LE"])
+
+
+def test_a_canopy_changed_later_is_not_that_of_the_others():
+    """They share compiled functions only as long as they are the same."""
+    forcing = rows(weather(2), 16, 26)
+    canopy, twin = cv.Canopy(SITE), cv.Canopy(SITE)
+    module = TorchCanopy(canopy)
+    canopy.parameters = cv.Parameters(kball=20.0)
+    assert (TorchCanopy(canopy)(forcing)["LE"] - TorchCanopy(twin)(forcing)["LE"]).abs().max() > 1.0
+    assert torch.equal(TorchCanopy(twin)(forcing)["LE"], module(forcing)["LE"])

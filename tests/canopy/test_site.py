@@ -65,7 +65,7 @@ def test_refusals_name_the_field(changes, words):
 
 
 def test_unknown_preset_suggests_one():
-    with pytest.raises(ValueError, match="no preset for site 'US-Bi'.*Did you mean 'US-Bi1'"):
+    with pytest.raises(ValueError, match="unknown site preset 'US-Bi'.*Did you mean 'US-Bi1'"):
         Site.named("US-Bi")
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import canveg_jax as cv
 from canveg_jax.solver.acceptance import FORCING, NOT_CONVERGED, PARAMETER, SOLVED, STRESS
+from canveg_jax.solver.acceptance import SITE as SITE_INDEX
 from canveg_jax.synthetic import SYNTHETIC_SITES, synthetic_weather
 
 ROWS = 512
@@ -165,6 +166,18 @@ def test_reasons_and_warnings():
     with pytest.warns(cv.NotConvergedWarning, match="16 of 16 half-hours did not converge within 2 passes"):
         solution = impatient.solve(cv.Forcing(**half_hours(16, "float64")))
     assert (solution.diagnostics.reason == NOT_CONVERGED).all() and set(reason) <= set(cv.REASONS)
+
+
+def test_an_unknown_site_is_no_other_site():
+    """JAX clips an index that is out of range: the row would be solved as one of the last site."""
+    canopy = cv.Canopy(
+        [SITE.model_copy(update={"n_layers": 1}), SITE.model_copy(update={"n_layers": 1, "latitude": 10.0})]
+    )
+    forcing = cv.Forcing(site=[0, 1, 2, -1], **half_hours(4, "float64"))
+    with pytest.warns(cv.NotConvergedWarning, match=r"2 of 4 half-hours were not solved \(rows 2, 3\): its site index"):
+        solution = canopy.solve(forcing)
+    np.testing.assert_array_equal(solution.diagnostics.reason, [SOLVED, SOLVED, SITE_INDEX, SITE_INDEX])
+    np.testing.assert_array_equal(np.isnan(solution.fluxes.LE), [False, False, True, True])
 
 
 def test_no_rows():
