@@ -37,10 +37,9 @@ def shortwave_error(canopy: cv.Canopy, forcing: cv.Forcing) -> np.ndarray:
         return prepare(conditions(forcing, p, site, canopy.scheme), p, site, stress, canopy.scheme)
 
     x = jax.jit(jax.vmap(prepared, in_axes=(*axes, 0)))(forcing, canopy.parameters, site, np.ones(len(forcing)))
-    leaves = (
-        x.layer_lai * (x.sunlit * x.absorbed_shortwave[:, 0] + (1 - x.sunlit) * x.absorbed_shortwave[:, 1]).sum(1).T
-    )
-    return np.asarray(x.shortwave_in - x.shortwave_out - x.soil_shortwave - leaves)
+    sunlit, shaded = x.absorbed_shortwave[:, 0], x.absorbed_shortwave[:, 1]
+    leaves = x.conditions.layer_lai * (x.sunlit * sunlit + (1 - x.sunlit) * shaded).sum(1)
+    return np.asarray(x.conditions.shortwave_in - x.shortwave_out - x.soil_shortwave - leaves)
 
 
 @pytest.fixture(scope="module")
