@@ -309,7 +309,8 @@ def test_sites_with_parameters_of_their_own(physics, tower):
 
 def test_a_half_hour_without_solution_does_not_spoil_the_gradient_of_the_others(physics, data):
     data.setup()
-    model = hybrid(physics, statistics=data.statistics)
+    # Without warm starts: they would let the second solution start elsewhere and end, within the tolerance, elsewhere.
+    model = hybrid(physics, statistics=data.statistics, warm_start=False)
     gradients = []
     for poison in (None, 5):
         batch = data.parts["train"].__getitems__(range(BATCH))
