@@ -10,6 +10,10 @@ from pathlib import Path
 for library in ("OPENBLAS", "MKL", "OMP"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
+# The canopy's programs compile in half the time without LLVM's optimisations, and most of a test's time is compilation. An
+# XLA_FLAGS of one's own, an empty one too, is left as it is: `XLA_FLAGS= pytest` tests the code that users run.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 import hypothesis
 import jax
 import jax.numpy as jnp

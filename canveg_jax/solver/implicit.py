@@ -12,6 +12,7 @@ The stages of the data: `Inputs` -> `Conditioned` (numbers of the half-hour comp
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple, cast
@@ -269,16 +270,16 @@ def _cotangents_in_parts(
     """
     axes, ct = static.axes, (ct_fluxes, ct_profiles)
     reached = [jnp.any(g != 0, axis=tuple(range(1, g.ndim))) for g in jax.tree.leaves(ct)]
-    used = jnp.any(jnp.stack(reached), axis=0)
+    used = functools.reduce(jnp.logical_or, reached)
     keep, spoiled = solvable & used, ~solvable & used
+    usable = _with_stand_ins(static, inputs, keep)
     u = _where_row(keep, u, 0.0)
-    ct = jax.tree.map(partial(_where_row, keep, otherwise=0.0), ct)
 
     def of_part(part: Conditioned, u: Vectors, ct: tuple[Fluxes, Profiles]) -> Conditioned:
         problem, vjp_problem = jax.vjp(partial(_problem, static), part)
         return vjp_problem(_cotangent_of_problem(static, problem, u, *ct))[0]
 
-    batch, vjp_conditioned = jax.vjp(partial(_conditioned, static), _with_stand_ins(static, inputs, keep))
+    batch, vjp_conditioned = jax.vjp(partial(_conditioned, static), usable)
     size = rows_together(static, BACKWARD_LAYERS, batch)
     parts = in_parts(of_part, axes, size, batch, u, ct)
     # What the rows share collects the cotangents of all parts.

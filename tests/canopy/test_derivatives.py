@@ -117,7 +117,8 @@ def test_a_derivative_whose_adjoint_fails_is_not_a_number():
         assert np.isnan(np.asarray(gradient)[used]).all() and not np.asarray(gradient)[~used].any(), name
 
 
-@pytest.mark.parametrize("n_layers", [1, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_layers", [1, 50])
 @pytest.mark.parametrize("name", ["US-Bi1", "US-Hn1"])
 def test_random_half_hours_of_a_tower(shared, name, n_layers):
     tower = read_tower(shared / "data" / name / f"{name}-forcings.csv")
@@ -137,7 +138,7 @@ def test_a_flipped_sign_would_be_seen():
             check(fine | {("ep", "H"): np.full(200, broken)}, 1)
 
 
-@pytest.mark.parametrize("n_layers", [1, 4])
+@pytest.mark.parametrize("n_layers", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_no_derivative_is_nan_at_the_edges(n_layers):
     """No leaves, night, sun at the horizon, saturated air, calm, freezing, dry soil: finite values and derivatives."""
     site = cv.Site.named("US-Whs", n_layers=n_layers)

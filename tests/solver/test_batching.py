@@ -114,9 +114,14 @@ def test_chunks_and_padding(canopy, solution, monkeypatch):
 
 
 def test_parts_of_a_batch_in_turn_are_the_batch(canopy, solution):
-    """Five parts of five rows, the last filled up with a copy that must not count in the derivative."""
+    """Five parts of five rows, the last filled up with a copy."""
     parts = cv.Canopy(canopy.sites, options=TIGHT._replace(rows_at_once=5))
     assert_same(parts.solve(make_forcing(), FREE), solution, 1e-7)
+
+
+@pytest.mark.slow
+def test_derivatives_of_parts_of_a_batch_are_those_of_the_batch(canopy):
+    parts = cv.Canopy(canopy.sites, options=TIGHT._replace(rows_at_once=5))
     slope = np.where(np.arange(ROWS) % 2, 8.17, 9.0)
 
     def total(values, forcing, stress, canopy):

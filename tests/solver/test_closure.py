@@ -43,7 +43,7 @@ class Network(cv.AbstractStress):
         return jax.nn.sigmoid(jax.vmap(jax.vmap(self.mlp))(features)[..., 0])
 
 
-@pytest.fixture(scope="module", params=[1, 3])
+@pytest.fixture(scope="module", params=[1, pytest.param(3, marks=pytest.mark.slow)])
 def canopy(request):
     site = SYNTHETIC_SITES["SYN-Ari"].model_copy(update={"n_layers": request.param})
     return cv.Canopy(site, options=TIGHT)

@@ -22,10 +22,10 @@ def half_hours(rows: int, dtype: str, seed: int = 0) -> dict[str, np.ndarray]:
     return {name: WEATHER[name].values[chosen].astype(dtype) for name in cv.FORCING_TABLE if name in WEATHER}
 
 
-SLOW = [pytest.param(case, marks=pytest.mark.slow) for case in [(1, "float32"), (5, "float64")]]
+SLOW = [pytest.param(case, marks=pytest.mark.slow) for case in [(1, "float32"), (5, "float64"), (5, "float32")]]
 
 
-@pytest.fixture(scope="module", params=[(1, "float64"), (5, "float32"), *SLOW], ids=str)
+@pytest.fixture(scope="module", params=[(1, "float64"), *SLOW], ids=str)
 def model(request):
     """Value and derivative of a sum over the rows in use, to everything; and a clean batch."""
     layers, dtype = request.param
@@ -111,6 +111,7 @@ def test_a_broken_row_in_use_spoils_what_it_reaches(model):
         assert np.isnan(np.asarray(g)[3]).all() and np.isfinite(np.delete(np.asarray(g), 3)).all()
 
 
+@pytest.mark.slow
 def test_equal_to_the_batch_without_them():
     canopy = cv.Canopy(SITE.model_copy(update={"n_layers": 1}))
     columns = half_hours(40, "float64", seed=2)
@@ -129,7 +130,9 @@ def test_equal_to_the_batch_without_them():
     np.testing.assert_allclose(le[keep], expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("stress", list(cv.STRESSES))
+@pytest.mark.parametrize(
+    "stress", [pytest.param(name, marks=[pytest.mark.slow] * (name != "jarvis")) for name in cv.STRESSES]
+)
 def test_schemes_never_see_a_broken_row(stress):
     """Their derivative at a number that is none would reach the parameters that they share."""
     canopy = cv.Canopy(SITE.model_copy(update={"n_layers": 1}), stress=stress)
