@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -22,16 +23,19 @@ from lightning.pytorch.loggers import CSVLogger
 
 from canveg_jax.runtime import prepare_jax
 from canveg_jax.synthetic.canopy_towers import synthetic_towers
-from lightning_modules import FluxTowerDataModule, HybridCanopy, StressNetwork
+from lightning_modules import FluxTowerDataModule, HybridCanopy, StressNetwork, block_split
 from lightning_modules.evaluation.predictions import predictions_dataset, write_predictions
 from lightning_modules.evaluation.report import report_figure, save_figure
 
 FLUXES = {"LE": "latent_heat", "NEE": "nee"}
+BLOCK_DAYS = 5.0
+"""Every fifth block of so many days is validation."""
 
 
 def main() -> None:
     """Make towers, train, compare, print."""
     options = _options()
+    _require_enough_days(options.days)
     prepare_jax()
     L.seed_everything(options.seed, verbose=False)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -50,7 +54,7 @@ def main() -> None:
     say(f"another {options.test_days} days of other weather for each: the test")
     data = FluxTowerDataModule(
         datasets=[(site, tower, test) for (site, tower), (_, test) in zip(towers, unseen, strict=True)],
-        batch_size=256, block_days=5.0, predict_part="test", seed=options.seed,
+        batch_size=256, block_days=BLOCK_DAYS, predict_part="test", seed=options.seed,
     )  # fmt: skip
     data.setup()
     model = HybridCanopy(
@@ -154,6 +158,15 @@ def as_text(table: pd.DataFrame) -> str:
         )
     ]
     return "\n\n".join(parts)
+
+
+def _require_enough_days(days: int) -> None:
+    """End with a message if a record of so many days has no validation part; before minutes are spent on making towers."""
+    half_hours = np.datetime64("2019-01-01", "ns") + np.arange(48 * days) * np.timedelta64(30, "m")
+    try:
+        block_split(half_hours, block_days=BLOCK_DAYS)
+    except ValueError as error:
+        sys.exit(f"demo.py: --days {days} is too short: {error}")
 
 
 def _options() -> argparse.Namespace:

@@ -78,6 +78,10 @@ class TowerData(Protocol):
         """Number of half-hours of the largest batch to come."""
         ...
 
+    def largest_training_batch(self) -> int:
+        """Number of half-hours of the largest training batch to come in this process."""
+        ...
+
 
 def as_physics(module: nn.Module) -> Physics:
     """The module, seen to have what `Physics` asks for.

@@ -8,12 +8,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..data.splits import PARTS
+from .mistakes import explained
+from .readiness import require_packages
 
 TRAINING = {
     "fit": "train a hybrid canopy on tower files",
@@ -37,14 +40,15 @@ environment:
   JAX_COMPILATION_CACHE_DIR   another folder for the compiled programs alone
   JAX_ENABLE_COMPILATION_CACHE=false   compile afresh every time
   CANVEG_THREADS              processor cores to use (default: all)
-  CANVEG_TRACEBACK=1          show where an error was raised
+  CANVEG_TRACEBACK=1          show where an error was raised (of defects it is always shown)
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0 done, 2 wrong input, 130 interrupted."""
+    """Run a command. Returns the exit code: 0 done, 2 wrong input, 130 interrupted. What is neither is a defect, and raised."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = next((a for a in arguments if not a.startswith("-")), "")
+    parent = os.getppid()
     use_threads()
     try:
         if command in TRAINING and arguments[0] == command:
@@ -53,24 +57,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_training(arguments)
         options = _parser().parse_args(arguments)
         return options.run(options)
-    except KeyboardInterrupt:
-        print("canveg: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        if _first_process():
+            print(f"canveg {command}: interrupted{interrupt}", file=sys.stderr)
         return 130
-    except expected_errors() as error:
-        if os.environ.get("CANVEG_TRACEBACK"):
+    except Exception as error:
+        text = explained(error)
+        if text is None or os.environ.get("CANVEG_TRACEBACK"):
             raise
-        text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"canveg {command}: {text}\n(CANVEG_TRACEBACK=1 shows where this was raised)", file=sys.stderr)
+        if _first_process() or not _ends(parent):
+            print(f"canveg {command}: {text}\n(CANVEG_TRACEBACK=1 shows where this was raised)", file=sys.stderr)
         return 2
 
 
-def expected_errors() -> tuple[type[Exception], ...]:
-    """Errors that are shown as one line: wrong input, files, and what the bridge refuses.
+def _first_process() -> bool:
+    """Whether this is the process that the user started, and none that it started in turn for a distributed run."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
-    Those of the bridge are known only if it was imported: it brings PyTorch, which nothing here should wait for.
-    """
-    bridge = sys.modules.get("bridges.errors")
-    return (ValueError, KeyError, OSError, *([] if bridge is None else [bridge.BridgeError]))
+
+def _ends(parent: int, seconds: float = 4.0) -> bool:
+    """Whether the first process ends, too: then it has said the same."""
+    begin = time.monotonic()
+    while time.monotonic() - begin < seconds:
+        if os.getppid() != parent:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def use_threads() -> None:
@@ -122,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _simulate(options: argparse.Namespace) -> int:
+    require_packages("h5py", "h5netcdf")
     from canveg_jax.runtime import prepare_jax
 
     prepare_jax()
@@ -139,6 +152,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    require_packages("h5py", "h5netcdf", "matplotlib")
     from canveg_jax.simulation import require_folder
 
     from ..evaluation.predictions import read_predictions

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from jsonargparse import Namespace
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities import rank_zero_info
 
 from canveg_jax.runtime import prepare_jax
 
@@ -20,6 +25,9 @@ from ..evaluation.predictions import predictions_dataset, write_predictions
 from ..evaluation.report import report_figure, save_figure
 from ..evaluation.score_table import score_table, table_text, write_table
 from ..models.hybrid_canopy import HybridCanopy
+from ..models.precision import check_precision
+from .accelerator import choose_accelerator, look
+from .readiness import require_checkpoint, require_packages, require_place
 
 UNHELPFUL = (
     "LightningCLI.s args parameter is intended.*",  # the arguments come through `main`
@@ -59,7 +67,8 @@ class TrainingCLI(LightningCLI):
             seed_everything_default=0,
             save_config_callback=SaveConfigCallback if self.arguments[0] == "fit" else None,
             trainer_defaults={
-                "accelerator": "cpu",
+                "accelerator": "auto",
+                "devices": 1,
                 "max_epochs": 30,
                 "gradient_clip_val": 1.0,
                 "num_sanity_val_steps": 0,
@@ -72,6 +81,12 @@ class TrainingCLI(LightningCLI):
             parser_kwargs={"prog": "canveg", "description": "Train and use hybrid canopies."},
             auto_configure_optimizers=False,
         )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and see that the checkpoint is one before Lightning looks into it."""
+        super().parse_arguments(parser, args)
+        if (path := self.config[self.arguments[0]].get("ckpt_path")) is not None:
+            require_checkpoint(str(path))
 
     @property
     def settings(self) -> Namespace:
@@ -97,43 +112,108 @@ class TrainingCLI(LightningCLI):
         )
 
     def before_instantiate_classes(self) -> None:
-        """Without a validation part, checkpoint and early stopping watch the training loss."""
+        """Refuse what cannot go well. Without validation, checkpoint and early stopping watch the training loss."""
         config = self.settings
-        if config.trainer.precision not in (None, 32, "32", "32-true", "64", "64-true"):
-            raise ValueError(
-                f"trainer.precision: {config.trainer.precision} would round the physics. Set data.dtype (float64 or "
-                "float32) instead and leave trainer.precision alone."
-            )
-        if config.data.val_every == 0:
+        check_precision(config.trainer.precision, config.data.dtype)
+        _check_strategy(config.trainer.strategy)
+        if config.data.val_every == 0 or config.trainer.limit_val_batches == 0:
             for watcher in ("checkpoint", "early_stopping"):
                 if config[watcher].monitor == "val/loss":
                     config[watcher].monitor = "train/loss"
             config.early_stopping.check_on_train_epoch_end = True
             config.checkpoint.save_on_train_epoch_end = True
 
-    def after_fit(self) -> None:
-        """Best checkpoint over all parts: predictions, scores, picture; tuned parameters to the screen."""
-        checkpoint = self.trainer.checkpoint_callback
-        best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
-        if best:
-            print(f"\nbest checkpoint: {best}")
-        if len(table := self.model.parameter_table()):
-            shown = table[["start", "value", "lower", "upper", "near_bound", "unit"]]
-            print(f"\ntuned parameters (last epoch)\n{shown.to_string(float_format=lambda x: f'{x:.5g}')}")
-        if self.settings.output.after_fit and not self.settings.trainer.fast_dev_run:
-            self.datamodule.predict_part = "all"
-            self._write(self.trainer.predict(self.model, datamodule=self.datamodule, ckpt_path=best or None))
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """The trainer on the device that PyTorch and JAX share; with a run's folder also without a logger.
+
+        The configuration that is saved says what was asked for, so that it can be used on another machine.
+        """
+        asked = self.settings.trainer
+        if isinstance(asked.accelerator, str):
+            options["accelerator"], notice = choose_accelerator(asked.accelerator, look())
+            if notice is not None:
+                rank_zero_info(f"canveg: {notice}")
+        if asked.logger is False and asked.default_root_dir is None:
+            options["default_root_dir"] = CSVLogger("runs", name="canveg").log_dir
+        if asked.enable_checkpointing is False:
+            self._parser(self.subcommand).callback_keys.remove("checkpoint")
+        return super().instantiate_trainer(**options)
+
+    def after_instantiate_classes(self) -> None:
+        """Look at what is needed only at the end."""
+        if self.trainer.world_size > 1 and self.arguments != sys.argv[1:]:
+            raise ValueError(
+                f"trainer.devices: {self.trainer.world_size} processes are started with the arguments of the command itself, so "
+                "call canveg from the command line."
+            )
+        if self.trainer.is_global_zero and self.arguments[0] in ("fit", "predict"):
+            output = self.settings.output
+            folder = Path(self.trainer.log_dir or ".")
+            for path in (folder / "predictions.nc", output.predictions, output.report, output.scores):
+                if path is not None:
+                    require_place(path)
+
+    def fit(self, **arguments: Any) -> None:
+        """`Trainer.fit`; an interrupt says how to go on."""
+        self._run("fit", arguments)
+
+    def validate(self, **arguments: Any) -> None:
+        """`Trainer.validate`."""
+        self._run("validate", arguments)
+
+    def test(self, **arguments: Any) -> None:
+        """`Trainer.test`."""
+        self._run("test", arguments)
 
     def predict(self, **arguments: Any) -> None:
-        """Stands in for `Trainer.predict`: its result is written to files."""
-        self._write(self.trainer.predict(**arguments))
+        """`Trainer.predict`; its result is written to files."""
+        self._write(self._run("predict", arguments))
+
+    def after_fit(self) -> None:
+        """Best checkpoint over all parts: predictions, scores, picture; tuned parameters to the screen."""
+        best = _best_checkpoint(self.trainer)
+        if self.trainer.is_global_zero:
+            print(
+                f"\nbest checkpoint: {best}" if best else "\nno checkpoint: what follows is of the last epoch's weights"
+            )
+            if len(table := self.model.parameter_table()):
+                shown = table[["start", "value", "lower", "upper", "near_bound", "unit"]]
+                print(f"\ntuned parameters (last epoch)\n{shown.to_string(float_format=lambda x: f'{x:.5g}')}")
+        if self.settings.output.after_fit and not self.settings.trainer.fast_dev_run:
+            self.datamodule.predict_part = "all"
+            self._write(
+                self._run("predict", {"model": self.model, "datamodule": self.datamodule, "ckpt_path": best or None})
+            )
+
+    def _run(self, what: str, arguments: dict[str, Any]) -> Any:
+        """Call the trainer, which ends an interrupted process: end it as any other command.
+
+        Raises:
+            KeyboardInterrupt: what to add to the message.
+        """
+        try:
+            return getattr(self.trainer, what)(**arguments)
+        except SystemExit:
+            if self.trainer.state.status != TrainerStatus.INTERRUPTED:
+                raise
+            checkpoint = self.trainer.checkpoint_callback
+            last = checkpoint.last_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
+            go_on = (
+                f"; fit with --ckpt_path {last} goes on after the last whole epoch" if what == "fit" and last else ""
+            )
+            raise KeyboardInterrupt(go_on) from None
 
     def _write(self, outputs: Any) -> None:
-        """Predictions, table of scores and picture; the scores of the test part (or all there are) to the screen."""
+        """Predictions, table of scores and picture; the scores of the test part (or all there are) to the screen.
+
+        Every process has its share of the outputs; the first one writes.
+        """
         output = self.settings.output
         path = Path(output.predictions or Path(self.trainer.log_dir or ".") / "predictions.nc")
-        path.parent.mkdir(parents=True, exist_ok=True)
         predictions = predictions_dataset(outputs, self.datamodule)
+        if not self.trainer.is_global_zero:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_predictions(path, predictions)
         table = score_table(predictions)
         scores = write_table(output.scores or path.with_name("scores.csv"), table)
@@ -143,12 +223,31 @@ class TrainingCLI(LightningCLI):
         print(f"\n{table_text(shown)}\n\npredictions: {path}\nscores: {scores}\npicture: {picture}")
 
 
+def _best_checkpoint(trainer: Trainer) -> str:
+    """Path of the best checkpoint; empty if there is none."""
+    checkpoint = trainer.checkpoint_callback
+    return checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
+
+
+def _check_strategy(strategy: Any) -> None:
+    """Raise ValueError for a way to start or to share processes that the canopy cannot go with."""
+    name = strategy if isinstance(strategy, str) else strategy.class_path.rpartition(".")[2]
+    started_afresh = name == "ddp" or name.startswith("ddp_find_unused_parameters")
+    if name not in ("auto", "SingleDeviceStrategy", "DDPStrategy") and not started_afresh:
+        raise ValueError(
+            f"trainer.strategy: {name} is not supported. Use ddp, which starts every process afresh (a fork of JAX would hang) "
+            "and keeps the model whole in each."
+        )
+
+
 def run_training(arguments: Sequence[str]) -> int:
     """Run `fit`, `validate`, `test` or `predict`. Returns the exit code.
 
     Raises:
         SystemExit: the configuration is wrong (code 2, the message names the key), or help was asked for.
     """
+    if arguments[0] in ("fit", "predict"):
+        require_packages("h5py", "h5netcdf")
     prepare_jax()
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of what LightningCLI itself calls
     with warnings.catch_warnings():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,7 +28,8 @@ def build_stress(stress: Stress) -> nn.Module | None:
     """The module that `stress` means; None: no stress.
 
     Raises:
-        ValueError: an unknown name, or the specification of a module that only its owner can build.
+        ValueError: an unknown name, arguments that the module does not take, or the specification of a module that only its
+            owner can build.
     """
     if stress is None or isinstance(stress, nn.Module):
         return stress
@@ -39,7 +41,17 @@ def build_stress(stress: Stress) -> nn.Module | None:
             "mapping with `module: <name>` and its arguments. If a checkpoint names a class of yours, build it and pass "
             "it: HybridCanopy.load_from_checkpoint(path, stress=MyModule())."
         )
-    return STRESS_MODULES[name](**arguments)
+    build = STRESS_MODULES[name]
+    known = [key for key, p in inspect.signature(build).parameters.items() if p.kind != p.VAR_KEYWORD]
+    open_ended = len(known) < len(inspect.signature(build).parameters)
+    for key in arguments:
+        if key not in known and not open_ended:
+            raise ValueError(f"stress: {unknown(f'argument of {name}', key, known)}")
+    try:
+        return build(**arguments)
+    except TypeError as error:
+        given = ", ".join(f"{key}: {value!r}" for key, value in arguments.items())
+        raise ValueError(f"stress: {name} cannot be built with {given} ({error}).") from error
 
 
 def stress_specification(stress: nn.Module | None) -> dict[str, Any] | str | None:

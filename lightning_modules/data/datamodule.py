@@ -16,7 +16,9 @@ from torch.utils.data import DataLoader
 from canveg_jax import Site
 from canveg_jax.io.tower_files import TowerFiles, as_site
 
+from ..processes import processes
 from .dataset import TowerDataset, collate
+from .order import HalfHourOrder, largest_share
 from .splits import PARTS, Part, Split, block_split
 from .statistics import ScalingStatistics
 from .targets import DEFAULT_TARGETS, check_targets
@@ -40,7 +42,8 @@ class FluxTowerDataModule(L.LightningDataModule):
         folder: relative file names of `towers` start here; default: the current folder.
         site_options: changes of site constants for all towers, for example `{n_layers: 1}`.
         targets: observed fluxes to carry and score.
-        batch_size: half-hours per batch.
+        batch_size: half-hours per batch. Several processes share each training batch (`HalfHourOrder`): training is the
+            same, whatever their number.
         block_days, val_every, test_fraction, purge_days: see `splits.block_split`.
         train_stride: use every n-th half-hour of the training part (statistics included), for speed. Prefer odd
             numbers: an even one visits the same times of day only.
@@ -48,7 +51,8 @@ class FluxTowerDataModule(L.LightningDataModule):
         predict_part: what `predict` runs over: one part, or `all` parts in the order train, val, test.
         num_workers: worker processes of each loader. Data are in memory, so 0 is usually fastest.
         dtype: precision of forcing, targets, and so of the computation.
-        seed: of the shuffling of the training part; None: torch's global generator.
+        seed: of the shuffling of the training part, together with the epoch; None: that of torch's global generator, which
+            `seed_everything` sets.
 
     Attributes (after `setup`):
         statistics: `ScalingStatistics` of the training part.
@@ -177,9 +181,18 @@ class FluxTowerDataModule(L.LightningDataModule):
         """Number of half-hours of the largest batch of any loader; known after `setup`."""
         return min(self.batch_size, max(len(part) for part in self.parts.values()))
 
+    def largest_training_batch(self) -> int:
+        """Number of half-hours of the largest training batch of this process; known after `setup`."""
+        if processes().size == 1:
+            return self.largest_batch()  # one size for all batches
+        return largest_share(min(self.batch_size, len(self.parts["train"])))
+
     def train_dataloader(self) -> DataLoader:
-        """Shuffled half-hours of the training part."""
-        return self._loader("train", shuffle=True)
+        """Shuffled half-hours of the training part, in the order of the epoch that comes."""
+        loader = self._loader("train", shuffle=True)
+        if self.trainer is not None and isinstance(loader.sampler, HalfHourOrder):
+            loader.sampler.set_epoch(self.trainer.current_epoch)  # Lightning says so too late for worker processes
+        return loader
 
     def val_dataloader(self) -> DataLoader | list:
         """Validation part in time order; without one (`val_every` 0) nothing, and the trainer does not validate."""
@@ -216,21 +229,23 @@ class FluxTowerDataModule(L.LightningDataModule):
 def tower_loader(
     dataset: TowerDataset, batch_size: int, *, shuffle: bool = False, num_workers: int = 0, seed: int | None = None
 ) -> DataLoader:
-    """A loader of ready batches.
+    """A loader of ready batches, in the order of `HalfHourOrder`.
 
     Workers are started by `forkserver` where there is one, else `spawn`: a fork of a process in which JAX runs threads
     can deadlock. So a script that uses workers needs `if __name__ == "__main__":`.
 
     Args:
-        dataset, batch_size, shuffle, num_workers: as of `DataLoader`; the last batch may be smaller.
-        seed: of the shuffling; None: torch's global generator.
+        dataset, num_workers: as of `DataLoader`.
+        batch_size: half-hours of a batch, of all processes together; the last batch may be smaller.
+        shuffle: for training; each iteration is another epoch.
+        seed: of the shuffling; None: that of torch's global generator.
     """
     methods = multiprocessing.get_all_start_methods()
     context = ("forkserver" if "forkserver" in methods else "spawn") if num_workers else None
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    order = HalfHourOrder(dataset, batch_size, shuffle=shuffle, seed=seed)
     return DataLoader(
-        dataset, batch_size=min(batch_size, len(dataset)), shuffle=shuffle, num_workers=num_workers, collate_fn=collate,
-        multiprocessing_context=context, persistent_workers=num_workers > 0, generator=generator,
+        dataset, batch_size=order.own_batch_size, sampler=order, num_workers=num_workers, collate_fn=collate,
+        multiprocessing_context=context, persistent_workers=num_workers > 0,
     )  # fmt: skip
 
 

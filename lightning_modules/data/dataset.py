@@ -12,10 +12,12 @@ import xarray as xr
 from canveg_jax import FORCING_TABLE, ForcingError
 from canveg_jax.io import forcing_complete
 
+from .order import Repeated
 from .targets import DEFAULT_TARGETS, check_targets
 
 Batch = dict[str, Any]
-"""`forcing`: {name: `[time]`}, `site`: int `[time]`, `target` and `measured`: {name: `[time]`}, `row`: int `[time]`."""
+"""`forcing`: {name: `[time]`}, `site`: int `[time]`, `target` and `measured`: {name: `[time]`}, `row`: int `[time]`, `counted`:
+bool `[time]`, false for half-hours that only fill up the batch of one of several processes (nothing is measured there)."""
 
 
 class TowerDataset(torch.utils.data.Dataset):
@@ -90,19 +92,21 @@ class TowerDataset(torch.utils.data.Dataset):
         return len(self.row)
 
     def __getitem__(self, index: int) -> Batch:
-        return self._take(int(index))
+        return self._take(int(index), torch.tensor(not isinstance(index, Repeated)))
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """The batch of these half-hours; `torch.utils.data` calls it with a whole batch's indices."""
-        return self._take(torch.as_tensor(indices, dtype=torch.int64))
+        counted = torch.tensor([not isinstance(index, Repeated) for index in indices], dtype=torch.bool)
+        return self._take(torch.as_tensor(indices, dtype=torch.int64), counted)
 
-    def _take(self, index: Any) -> Batch:
+    def _take(self, index: Any, counted: torch.Tensor) -> Batch:
         return {
             "forcing": {name: column[index] for name, column in self.forcing.items()},
             "site": self.site[index],
             "target": {name: column[index] for name, column in self.target.items()},
-            "measured": {name: column[index] for name, column in self.measured.items()},
+            "measured": {name: column[index] & counted for name, column in self.measured.items()},
             "row": self.row[index],
+            "counted": counted,
         }
 
     def measured_counts(self) -> dict[str, int]:

@@ -61,9 +61,11 @@ def block_split(
     parts = Split(*(np.flatnonzero(mask) for mask in (train & ~purged, val & ~purged, test, purged)))
     for name, part, wanted in (("training", parts.train, True), ("validation", parts.val, bool(val_every))):
         if wanted and not len(part):
+            begin = val_every // 2 * block_days
+            why = f" (the first validation block begins after {begin:g} days)" if not val.any() and val_every else ""
             raise ValueError(
                 f"the {name} part is empty: {days[-1] + step:.3g} days of data, block_days={block_days:g}, "
-                f"val_every={val_every}, test_fraction={test_fraction:g}, purge_days={purge_days:g}. Use shorter "
+                f"val_every={val_every}, test_fraction={test_fraction:g}, purge_days={purge_days:g}{why}. Use shorter "
                 "blocks or more data (val_every=0: no validation)."
             )
     return parts

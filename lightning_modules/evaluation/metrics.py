@@ -1,80 +1,70 @@
-"""Scores of fluxes on measured half-hours: RMSE, NSE, KGE, bias, correlation, and how many samples they rest on."""
+"""Scores of fluxes on measured half-hours: RMSE, NSE, KGE, bias, correlation, and how many samples they rest on.
+
+In a distributed run `compute` gives the scores of the samples of all processes; every process must call it.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
-from torchmetrics import MeanSquaredError, Metric, PearsonCorrCoef, R2Score
+from torchmetrics import Metric
 
 from ..data.targets import DEFAULT_TARGETS, FLUX_OF_TARGET, check_targets
+from .moments import N_MOMENTS, merged, merged_over_processes, moments_of, scores_of
 
 
-class _Moments(Metric):
-    """Base of metrics that follow from count, sums, sums of squares and of products (float64)."""
+class Moments(Metric):
+    """`moments` of several fluxes, `[flux, 7]`."""
 
     full_state_update = False
+    higher_is_better = None
     moments: torch.Tensor
 
-    def __init__(self, **kwargs: Any):
+    def __init__(self, fluxes: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
-        self.add_state("moments", torch.zeros(6, dtype=torch.float64), dist_reduce_fx="sum")
+        empty = torch.zeros(fluxes, N_MOMENTS, dtype=torch.float64)
+        self.add_state("moments", empty, dist_reduce_fx=merged_over_processes)
+
+    def update(self, new: torch.Tensor) -> None:
+        """Add the samples of moments `[flux, 7]`."""
+        self.moments = merged(self.moments, new)
+
+    def compute(self) -> torch.Tensor:
+        """The moments of all samples so far; without any, zeros."""
+        return self.moments
+
+
+class _Score(Moments):
+    """Base of a single score of samples `[n]`."""
+
+    name: str
 
     def update(self, preds: torch.Tensor, target: torch.Tensor) -> None:
         """Add samples `[n]`."""
-        s, o = preds.double(), target.double()
-        self.moments += torch.stack(
-            [s.new_tensor(float(len(s))), s.sum(), o.sum(), (s * s).sum(), (o * o).sum(), (s * o).sum()]
-        )
-
-
-class Bias(_Moments):
-    """Mean of model minus observation, in the unit of the flux."""
-
-    higher_is_better = None
+        super().update(moments_of(preds, target, torch.ones_like(preds, dtype=torch.bool))[None])
 
     def compute(self) -> torch.Tensor:
-        n, s, o, *_ = self.moments
-        return (s - o) / n
+        return scores_of(self.moments[0])[self.name]
 
 
-class KlingGuptaEfficiency(_Moments):
+class Bias(_Score):
+    """Mean of model minus observation, in the unit of the flux."""
+
+    name = "bias"
+
+
+class KlingGuptaEfficiency(_Score):
     """KGE [Gupta2009]: `1 - sqrt((r - 1)^2 + (sd_s/sd_o - 1)^2 + (mean_s/mean_o - 1)^2)`.
 
     Of no use where the observed mean is close to zero (NEE, ground heat): there read bias, RMSE, NSE and r.
     """
 
+    name = "KGE"
     higher_is_better = True
-
-    def compute(self) -> torch.Tensor:
-        n, s, o, ss, oo, so = self.moments
-        mean_s, mean_o = s / n, o / n
-        var_s, var_o = (ss / n - mean_s**2).clamp(min=0.0), (oo / n - mean_o**2).clamp(min=0.0)
-        r = (so / n - mean_s * mean_o) / torch.sqrt(var_s * var_o)
-        return 1.0 - torch.sqrt((r - 1.0) ** 2 + (torch.sqrt(var_s / var_o) - 1.0) ** 2 + (mean_s / mean_o - 1.0) ** 2)
-
-
-def _varies(n: torch.Tensor, total: torch.Tensor, squares: torch.Tensor) -> bool:
-    return bool(n >= 2) and bool(squares / n - (total / n) ** 2 > 1e-12 * squares / n)
-
-
-class _ScoresOfOneFlux(nn.Module):
-    """The five scores, summed in float64."""
-
-    def __init__(self):
-        super().__init__()
-        self.RMSE = MeanSquaredError(squared=False)
-        self.NSE = R2Score()
-        self.KGE = KlingGuptaEfficiency()
-        self.bias = Bias()
-        self.r = PearsonCorrCoef()
-        for metric in self.by_name().values():
-            metric.set_dtype(torch.float64)
-
-    def by_name(self) -> dict[str, Metric]:
-        return {"RMSE": self.RMSE, "NSE": self.NSE, "KGE": self.KGE, "bias": self.bias, "r": self.r}
 
 
 class FluxMetrics(nn.Module):
@@ -90,7 +80,7 @@ class FluxMetrics(nn.Module):
     def __init__(self, targets: Sequence[str] = DEFAULT_TARGETS):
         super().__init__()
         self.targets = check_targets(targets)
-        self.scores = nn.ModuleDict({name: _ScoresOfOneFlux() for name in self.targets})
+        self.moments = Moments(len(self.targets))
 
     def update(
         self,
@@ -100,38 +90,31 @@ class FluxMetrics(nn.Module):
         converged: torch.Tensor | None = None,
     ) -> None:
         """Add a batch: model outputs by flux name, observations and masks by target name, all `[time]`."""
+        rows = []
         for name in self.targets:
             if name not in target or FLUX_OF_TARGET[name] not in fluxes:
+                rows.append(self.moments.moments.new_zeros(N_MOMENTS))
                 continue
             used = measured[name] if converged is None else measured[name] & converged
-            if bool(used.any()):
-                pairs = fluxes[FLUX_OF_TARGET[name]].detach()[used].double(), target[name][used].double()
-                for metric in self._of(name).by_name().values():
-                    metric.update(*pairs)
+            rows.append(moments_of(fluxes[FLUX_OF_TARGET[name]].detach(), target[name], used))
+        self.moments.update(torch.stack(rows))
 
     def compute(self) -> dict[str, torch.Tensor]:
         """All scores so far, and the number of samples of each flux."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*was called before the .*update.*")
+            moments = self.moments.compute()
+        scores = scores_of(moments)
         result = {}
-        for name in self.targets:
-            flux, scores = FLUX_OF_TARGET[name], self._of(name)
-            n, s, o, ss, oo, _ = scores.bias.moments
-            observed_vary, modelled_vary = (_varies(n, total, squares) for total, squares in ((o, oo), (s, ss)))
-            defined_if = {"RMSE": n >= 1, "bias": n >= 1, "NSE": observed_vary}
-            for key, metric in scores.by_name().items():
-                defined = defined_if.get(key, observed_vary and modelled_vary)
-                value = metric.compute() if defined else torch.full((), torch.nan, dtype=torch.float64, device=n.device)
-                result[f"{key}_{flux}"] = value
-            result[f"n_{flux}"] = n.clone()
+        for i, name in enumerate(self.targets):
+            flux = FLUX_OF_TARGET[name]
+            result |= {f"{key}_{flux}": values[i] for key, values in scores.items()}
+            result[f"n_{flux}"] = moments[i, 0].clone()
         return result
 
     def reset(self) -> None:
         """Forget all samples."""
-        for name in self.targets:
-            for metric in self._of(name).by_name().values():
-                metric.reset()
-
-    def _of(self, name: str) -> _ScoresOfOneFlux:
-        return cast(_ScoresOfOneFlux, self.scores[name])
+        self.moments.reset()
 
 
 class LossSums(Metric):

@@ -20,6 +20,7 @@ from canveg_jax.io import TARGET_TABLE
 from canveg_jax.io.netcdf import flag, flux_variable, provenance, read_fluxes, write_dataset
 
 from ..data.splits import PARTS
+from ..processes import gathered
 
 if TYPE_CHECKING:
     from ..data.datamodule import FluxTowerDataModule
@@ -29,22 +30,22 @@ CONTEXT = ("air_temperature", "shortwave_in", "vapour_pressure", "soil_water_con
 
 
 def predictions_dataset(outputs: Sequence[Any], data: FluxTowerDataModule) -> xr.Dataset:
-    """What `Trainer.predict` returned, as one dataset.
+    """What `Trainer.predict` returned, as one dataset; in a distributed run that of all processes, each of which must call this
+    (only the first should write the result).
 
     Args:
         outputs: batches of `HybridCanopy.predict_step`, or a list of them per part (`predict_part="all"`).
         data: the data module that they were made from.
 
     Raises:
-        ValueError: there are no outputs.
+        ValueError: there are no outputs, or there is a half-hour twice.
     """
     parts = data.predict_parts
-    loaders = [outputs] if len(parts) == 1 and outputs and isinstance(outputs[0], Mapping) else list(outputs)
-    if len(loaders) != len(parts) or not all(loaders):
-        raise ValueError(f"expected predictions of {', '.join(parts)}; got {len(loaders)} set(s). Run predict again.")
+    loaders = _loaders(outputs, parts)
     pieces = []
     for part, batches in zip(parts, loaders, strict=True):
         columns = {name: _joined(batches, name) for name in ("row", "site", "stress")}
+        _require_each_once(part, columns["site"], columns["row"])
         columns |= {name: _joined(batches, "fluxes", name) for name in batches[0]["fluxes"] if name in FLUX_TABLE}
         columns["split"] = np.full(len(columns["row"]), PARTS.index(part), dtype=np.int8)
         for name in batches[0]["observed"]:
@@ -87,6 +88,25 @@ def read_predictions(path: str | Path) -> xr.Dataset:
             f"{path} is no predictions file: it lacks {', '.join(lacking)}. Write one with canveg predict."
         )
     return predictions
+
+
+def _loaders(outputs: Sequence[Any], parts: Sequence[str]) -> list[list[Any]]:
+    """Batches of each part, those of all processes one after the other."""
+    own = [outputs] if len(parts) == 1 and outputs and isinstance(outputs[0], Mapping) else list(outputs)
+    everywhere = gathered(own)
+    if any(len(loaders) != len(parts) or not all(loaders) for loaders in everywhere):
+        raise ValueError(f"expected predictions of {', '.join(parts)}; got {len(own)} set(s). Run predict again.")
+    return [[batch for loaders in everywhere for batch in loaders[i]] for i in range(len(parts))]
+
+
+def _require_each_once(part: str, site: np.ndarray, row: np.ndarray) -> None:
+    """Raise ValueError if a half-hour is there twice: loaders that do not know of the other processes."""
+    again = len(row) - len(np.unique(np.column_stack([site, row]), axis=0))
+    if again:
+        raise ValueError(
+            f"{again} half-hours of the {part} part were predicted more than once. Give the trainer the FluxTowerDataModule, "
+            "whose loaders share the half-hours among the processes."
+        )
 
 
 def _joined(batches: Sequence[Mapping[str, Any]], *keys: str) -> np.ndarray:

@@ -32,15 +32,17 @@ class SkipNonFiniteSteps(L.Callback):
             for p in pl_module.parameters():
                 p.grad = None
             self._skipped += 1
-            warnings.warn(
-                f"a gradient was not finite; step {trainer.global_step} was left out.",
-                NonFiniteGradientWarning,
-                stacklevel=2,
-            )
+            if trainer.is_global_zero:
+                warnings.warn(
+                    f"a gradient was not finite; step {trainer.global_step} was left out.",
+                    NonFiniteGradientWarning,
+                    stacklevel=2,
+                )
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log, and count anew."""
-        pl_module.log("train/skipped_steps", float(self._skipped), reduce_fx="sum", sync_dist=True)
+        # Processes share their gradients, so all of them left out the same steps.
+        pl_module.log("train/skipped_steps", float(self._skipped), reduce_fx="max", sync_dist=True)
         self._skipped = 0
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import lightning as L
 import torch
+from torch import nn
 
 from ..data.dataset import Batch
 from ..data.splits import PARTS, Part
 from ..data.statistics import ScalingStatistics
 from ..evaluation.part_scores import PartScores
+from ..processes import processes, total
 from ..protocols import TowerData
 from .losses import FluxLoss, LossTerms
 from .unconverged import UnconvergedCount, warn_of_unconverged
@@ -43,7 +45,7 @@ class FluxTask(L.LightningModule, abc.ABC):
         self.register_buffer("has_statistics", torch.tensor(False))
         self.val_scores = PartScores(loss.weights, scored)
         self.test_scores = PartScores(loss.weights, scored)
-        self._unconverged = {part: UnconvergedCount() for part in PARTS}
+        self._unconverged = nn.ModuleDict({f"of_{part}": UnconvergedCount() for part in PARTS})
 
     # --- what a model defines
 
@@ -115,13 +117,20 @@ class FluxTask(L.LightningModule, abc.ABC):
                 "(ScalingStatistics.of(training_set, sites))."
             )
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let weights come back in the precision in which they were saved."""
+        saved = checkpoint["state_dict"]
+        for name, p in self.named_parameters():
+            if name in saved and saved[name].is_floating_point():
+                p.data = p.data.to(saved[name].dtype)
+
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of a batch, with the penalty; the log has it without."""
         fluxes = self.fluxes_to_train_on(batch)
-        loss = self.batch_loss(batch, fluxes).loss
-        n = len(batch["site"])
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=n)
-        self._count("train", fluxes)
+        terms = self.batch_loss(batch, fluxes)
+        loss, value, n = self._of_all_processes(terms, _counted(batch).sum())
+        self.log("train/loss", value, on_step=False, on_epoch=True, prog_bar=True, batch_size=n, sync_dist=True)
+        self._count("train", fluxes, batch)
         return loss + self.penalty()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -135,11 +144,13 @@ class FluxTask(L.LightningModule, abc.ABC):
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """One batch of predictions: `fluxes` by name, `observed` and `measured` by target, `row`, `site`."""
         fluxes = self.fluxes(batch)
-        self._count("test", fluxes)
-        return {
+        self._count("test", fluxes, batch)
+        prediction = {
             **self.predicted(fluxes), "observed": batch["target"], "measured": batch["measured"], "row": batch["row"],
             "site": batch["site"],
         }  # fmt: skip
+        counted = _counted(batch)
+        return prediction if counted.all() else _rows(prediction, counted)
 
     def on_train_epoch_end(self) -> None:
         """Log the half-hours that did not converge."""
@@ -155,7 +166,8 @@ class FluxTask(L.LightningModule, abc.ABC):
 
     def on_predict_epoch_end(self) -> None:
         """Warn of half-hours that did not converge; a prediction has no log."""
-        warn_of_unconverged("prediction", *self._unconverged["test"].take())
+        if self._iterates("test"):
+            warn_of_unconverged("prediction", *self._unconverged_of("test").take())
 
     # --- internals
 
@@ -164,21 +176,60 @@ class FluxTask(L.LightningModule, abc.ABC):
         terms = self.batch_loss(batch, fluxes)
         scores.loss.update(terms.sums, terms.counts)
         scores.fluxes.update(fluxes, batch["target"], batch["measured"], fluxes.get("converged"))
-        self._count(part, fluxes)
+        self._count(part, fluxes, batch)
 
-    def _count(self, part: Part, fluxes: Mapping[str, torch.Tensor]) -> None:
+    def _of_all_processes(self, terms: LossTerms, n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """What this process derives, the loss of the batch that all processes share, and its number of half-hours.
+
+        The mean over the processes of the derivatives of the first (that of DistributedDataParallel) is the derivative of the
+        second: each process divides its sums by the numbers of samples of all.
+        """
+        size = processes().size
+        if size == 1:
+            return terms.loss, terms.loss.detach(), int(n)
+        everywhere = total(torch.stack([*terms.sums.double(), *terms.counts.double(), n.double()]))
+        sums, counts = everywhere[:-1].to(terms.sums.dtype).chunk(2)
+        return size * self.loss.mean(terms.sums, counts), self.loss.mean(sums, counts), int(everywhere[-1])
+
+    def _count(self, part: Part, fluxes: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> None:
         if "converged" in fluxes:
-            self._unconverged[part].add(fluxes["converged"])
+            self._unconverged_of(part).update(fluxes["converged"].detach(), _counted(batch))
+
+    def _unconverged_of(self, part: Part) -> UnconvergedCount:
+        return cast(UnconvergedCount, self._unconverged[f"of_{part}"])
+
+    def _iterates(self, part: Part) -> bool:
+        """Whether the model says what converged; the same in all processes, as each has batches of every part."""
+        return self._unconverged_of(part).update_called
 
     def _log_scores(self, part: Part, scores: PartScores) -> None:
         loss, values = scores.take()
-        self.log(f"{part}/loss", loss, prog_bar=True)
-        self.log_dict({f"{part}/{name}": value for name, value in values.items()})
+        self._log_everywhere({f"{part}/loss": loss}, prog_bar=True)
+        self._log_everywhere({f"{part}/{name}": value for name, value in values.items()})
         self._log_unconverged(part)
 
     def _log_unconverged(self, part: Part) -> None:
-        failed, total = self._unconverged[part].take()
-        if total:
-            self.log(f"{part}/not_converged", float(failed), reduce_fx="sum", sync_dist=True)
-            self.log(f"{part}/not_converged_share", failed / total, sync_dist=True)
-        warn_of_unconverged(part, failed, total)
+        if not self._iterates(part):
+            return
+        failed, solved = self._unconverged_of(part).take()
+        self._log_everywhere({
+            f"{part}/not_converged": torch.tensor(float(failed)),
+            f"{part}/not_converged_share": torch.tensor(failed / max(1, solved), dtype=torch.float64),
+        })  # fmt: skip
+        warn_of_unconverged(part, failed, solved)
+
+    def _log_everywhere(self, values: Mapping[str, torch.Tensor], prog_bar: bool = False) -> None:
+        """Log numbers that are the same in all processes: their largest is each of them, to the last bit."""
+        self.log_dict(dict(values), prog_bar=prog_bar, reduce_fx="max", sync_dist=True)
+
+
+def _counted(batch: Mapping[str, Any]) -> torch.Tensor:
+    """Which half-hours of a batch count, `[time]`: all but those that fill it up (`Batch`)."""
+    return batch["counted"] if "counted" in batch else torch.ones_like(batch["site"], dtype=torch.bool)
+
+
+def _rows(columns: Any, chosen: torch.Tensor) -> Any:
+    """The chosen rows of all tensors `[time, ...]` in nested mappings."""
+    if isinstance(columns, Mapping):
+        return {name: _rows(column, chosen) for name, column in columns.items()}
+    return columns[chosen]

@@ -16,6 +16,7 @@ from bridges import TorchCanopy
 from bridges.canopy import with_stand_ins
 from canveg_jax import Site
 from canveg_jax.io.tower_files import as_site
+from canveg_jax.spelling import unknown
 
 from ..closures.registry import build_stress, stress_specification
 from ..data.inputs import with_scaled_lai
@@ -25,6 +26,7 @@ from ..protocols import Physics, StandardisesInputs, as_physics
 from .callbacks import ConstantsUnchanged, SkipNonFiniteSteps
 from .flux_task import FluxTask
 from .losses import FluxLoss, LossKind, loss_weights
+from .precision import check_precision
 from .solution_memory import SolutionMemory
 from .tuned_parameters import parameter_table
 
@@ -62,7 +64,7 @@ class HybridCanopy(FluxTask):
         per_site: every site has its own value of each tuned parameter.
         solver: changes of `canveg_jax.SolverOptions`, for example `{max_passes: 200}`.
         warm_start: in training, start each half-hour at its solution of the last epoch (`SolutionMemory`): fewer passes to the
-            same tolerance.
+            same tolerance. Of several processes each knows the solutions that it has computed itself.
         statistics: scaling statistics, if they do not come from the data module (`ScalingStatistics` or its
             `to_dict()`).
         physics: replaces `TorchCanopy`: a module with the members of `lightning_modules.protocols.Physics`.
@@ -103,13 +105,13 @@ class HybridCanopy(FluxTask):
         with jax.enable_x64(True):
             self.stress = build_stress(stress)
             if physics is None:
-                canopy = cv.Canopy(
-                    self.sites, cv.Parameters(**(parameters or {})), options=cv.SolverOptions(**(solver or {}))
-                )
+                options = _solver_options(solver or {})
+                canopy = cv.Canopy(self.sites, cv.Parameters(**(parameters or {})), options=options)
                 physics = TorchCanopy(canopy, tunable=tunable, per_site=per_site)
             self.physics = as_physics(physics)
         remembers = warm_start and self.physics.state_size > 0
         self._memory = SolutionMemory(self.physics.state_size) if remembers else None
+        self._largest_batch: dict[str, int] = {}
         self.start_values = {name: value.numpy().copy() for name, value in self._physical_values().items()}
         for name, z in self.physics.raw.items():
             self.register_buffer(f"start_{name}", z.detach().clone())
@@ -158,14 +160,21 @@ class HybridCanopy(FluxTask):
 
     def fluxes(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """`forward` of a batch."""
+        self._plan_batches("evaluated")
         return self(batch["forcing"], batch["site"])
 
     def fluxes_to_train_on(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """`trainable_fluxes`."""
+        self._plan_batches("trained")
         return self.trainable_fluxes(batch)
 
+    def _plan_batches(self, kind: str) -> None:
+        """One of several processes trains on its share of a batch, and evaluates whole batches."""
+        if kind in self._largest_batch:
+            self.physics.plan_batches(self._largest_batch[kind])
+
     def trainable_fluxes(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """Fluxes of a batch; each half-hour starts at its solution of the last epoch, if there is one (`warm_start`)."""
+        """Fluxes of a batch; each half-hour starts at the last solution that this process has of it, if any (`warm_start`)."""
         memory = self._memory if "row" in batch else None
         start = None if memory is None else memory.recall(batch["site"], batch["row"])
         fluxes = self(batch["forcing"], batch["site"], start)
@@ -194,8 +203,9 @@ class HybridCanopy(FluxTask):
         """See that there is something to train, that sites are those of the data, and that batches of few sizes compile.
 
         Raises:
-            ValueError: nothing can be trained, other sites, or no scaling statistics.
+            ValueError: nothing can be trained, other sites, no scaling statistics, or a precision that would round the physics.
         """
+        check_precision(self.trainer.precision, getattr(self.tower_data, "dtype", None))
         if stage == "fit" and not any(p.requires_grad for p in self.parameters()):
             raise ValueError(
                 "there is nothing to train: no tunable parameter and no stress module with weights. Use test or "
@@ -208,7 +218,8 @@ class HybridCanopy(FluxTask):
                     f"the data have the sites {', '.join(names)}, the model {', '.join(here)}. Build the model with "
                     "`sites=data.sites`."
                 )
-            self.physics.plan_batches(data.largest_batch())
+            self._largest_batch = {"trained": data.largest_training_batch(), "evaluated": data.largest_batch()}
+            self._plan_batches("evaluated")
         super().setup(stage)
 
     def configure_callbacks(self) -> list[L.Callback]:
@@ -245,6 +256,16 @@ class HybridCanopy(FluxTask):
     def _physical_values(self) -> dict[str, torch.Tensor]:
         with torch.no_grad(), jax.enable_x64(True):
             return {name: value.detach().cpu() for name, value in self.physics.parameter_values().items()}
+
+
+def _solver_options(changes: Mapping[str, Any]) -> cv.SolverOptions:
+    """The options; raises ValueError for a name that does not exist and for a value that is no number."""
+    for name, value in changes.items():
+        if name not in cv.SolverOptions._fields:
+            raise ValueError(f"solver: {unknown('key', name, cv.SolverOptions._fields)}")
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"solver: {name} must be a number; got {value!r}.")
+    return cv.SolverOptions(**changes)
 
 
 def _check_settings(

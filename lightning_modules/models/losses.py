@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ LossKind = Literal["squared", "huber", "laplace"]
 
 
 class LossTerms(NamedTuple):
-    """`loss`: 0-d. `sums`, `counts`: `[target]`, sum of the unweighted errors and number of samples used."""
+    """`loss`: 0-d. `sums`, `counts`: `[target]`, sum of the unweighted errors (differentiable) and number of samples used."""
 
     loss: torch.Tensor
     sums: torch.Tensor
@@ -74,8 +74,8 @@ class FluxLoss:
         Raises:
             KeyError: a weighted target, or its flux, is missing; the message says which.
         """
-        sums, counts, loss = [], [], 0.0
-        for name, weight in self.weights.items():
+        sums, counts = [], []
+        for name in self.weights:
             flux = FLUX_OF_TARGET[name]
             if name not in target or flux not in fluxes:
                 raise KeyError(
@@ -84,11 +84,14 @@ class FluxLoss:
                 )
             used = measured[name] if converged is None else measured[name] & converged
             error = (torch.where(used, fluxes[flux], 0.0) - torch.where(used, target[name], 0.0)) / sd[name]
-            total, count = self._rho(error).sum(), used.sum()
-            loss = loss + weight * total / count.clamp(min=1)
-            sums.append(total.detach())
-            counts.append(count)
-        return LossTerms(torch.as_tensor(loss), torch.stack(sums), torch.stack(counts))
+            sums.append(self._rho(error).sum())
+            counts.append(used.sum())
+        return LossTerms(self.mean(sums, counts), torch.stack(sums), torch.stack(counts))
+
+    def mean(self, sums: Iterable[torch.Tensor], counts: Iterable[torch.Tensor]) -> torch.Tensor:
+        """The loss of sums of errors and numbers of samples, by target."""
+        terms = zip(self.weights.values(), sums, counts, strict=True)
+        return torch.stack([weight * total / count.clamp(min=1) for weight, total, count in terms]).sum()
 
     def _rho(self, error: torch.Tensor) -> torch.Tensor:
         if self.kind == "squared":

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
+from torchmetrics import Metric
 
 from canveg_jax import NotConvergedWarning
 
 
-class UnconvergedCount:
-    """How many half-hours were solved since the last report, and how many of them did not converge."""
+class UnconvergedCount(Metric):
+    """How many half-hours were solved since the last report, and how many of them did not converge, in all processes."""
 
-    def __init__(self) -> None:
-        self.failed = self.total = 0
+    full_state_update = False
+    counts: torch.Tensor
 
-    def add(self, converged: torch.Tensor) -> None:
-        """Count a batch; flags `[time]`."""
-        self.failed += int((~converged).sum())
-        self.total += len(converged)
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.add_state("counts", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, converged: torch.Tensor, counted: torch.Tensor | None = None) -> None:
+        """Add a batch; flags `[time]`, and which half-hours are counted (default all)."""
+        counted = torch.ones_like(converged) if counted is None else counted
+        self.counts += torch.stack([(counted & ~converged).sum(), counted.sum()])
+
+    def compute(self) -> torch.Tensor:
+        """Number that did not converge and number of all."""
+        return self.counts
 
     def take(self) -> tuple[int, int]:
-        """Number that did not converge and number of all; the count starts again."""
-        counts = self.failed, self.total
-        self.failed = self.total = 0
-        return counts
+        """The two numbers; the count starts again. Every process must call it, after at least one batch."""
+        failed, total = self.compute().tolist()
+        self.reset()
+        return failed, total
 
 
+@rank_zero_only
 def warn_of_unconverged(what: str, failed: int, total: int) -> None:
-    """Warn if any half-hour failed.
+    """Warn, in the first process, if any half-hour failed.
 
     Warns:
         NotConvergedWarning: says how many, and the remedy.
@@ -38,5 +50,5 @@ def warn_of_unconverged(what: str, failed: int, total: int) -> None:
             f"{what}: {failed} of {total} half-hours did not converge and took no part in loss and scores "
             "(their fluxes are flagged in predictions). Raise max_passes in `solver` if there are many.",
             NotConvergedWarning,
-            stacklevel=2,
+            stacklevel=3,
         )

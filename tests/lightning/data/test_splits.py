@@ -68,6 +68,14 @@ def test_refusals(options, message):
         block_split(half_hours(20), **options)
 
 
+def test_a_short_record_is_told_where_validation_begins():
+    with pytest.raises(
+        ValueError, match=r"validation part is empty: 10 days .* begins after 10 days\)\. Use shorter blocks"
+    ):
+        block_split(half_hours(10), block_days=5)
+    assert len(block_split(half_hours(11), block_days=5).val) == 48
+
+
 def test_unsorted_time_is_refused():
     with pytest.raises(ValueError, match="must have at least one entry and increase"):
         block_split(half_hours(20)[::-1])

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_modules import FluxMetrics
+from lightning_modules import Bias, FluxMetrics, KlingGuptaEfficiency
 from lightning_modules.evaluation.metrics import LossSums
+from lightning_modules.evaluation.moments import merged_over_processes, moments_of, scores_of
 
 
 def formulas(s, o):
@@ -80,3 +81,26 @@ def test_loss_of_an_epoch_is_not_a_mean_of_batch_means():
     sums.update(torch.tensor([4.0, 0.0]), torch.tensor([4, 0]))
     sums.update(torch.tensor([8.0, 6.0]), torch.tensor([1, 2]))
     assert sums.compute().item() == pytest.approx(0.25 * 12 / 5 + 0.75 * 6 / 2)
+
+
+def test_scores_of_several_processes_are_those_of_all_samples():
+    """Of very different parts, one of them empty."""
+    rng = np.random.default_rng(3)
+    o = np.concatenate([rng.normal(300.0, 0.1, 200), rng.normal(-5.0, 40.0, 50)])
+    s = o + rng.normal(1.0, 0.05, 250)
+    parts = [slice(0, 200), slice(200, 200), slice(200, 249), slice(249, 250)]
+    moments = [
+        moments_of(torch.tensor(s[p]), torch.tensor(o[p]), torch.ones(len(o[p]), dtype=torch.bool)) for p in parts
+    ]
+    scores = scores_of(merged_over_processes(torch.stack(moments)))
+    for name, value in formulas(s, o).items():
+        assert scores[name].item() == pytest.approx(value, rel=1e-11), name
+
+
+def test_single_scores_are_torchmetrics_of_their_own():
+    s, o = torch.tensor([1.0, 2.0, 4.0, 8.0]), torch.tensor([2.0, 2.5, 3.0, 9.0])
+    expected = formulas(s.numpy(), o.numpy())
+    for metric, name in ((Bias(), "bias"), (KlingGuptaEfficiency(), "KGE")):
+        metric.update(s[:1], o[:1])
+        metric.update(s[1:], o[1:])
+        assert metric.compute().item() == pytest.approx(expected[name], rel=1e-6)

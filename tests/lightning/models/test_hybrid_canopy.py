@@ -6,6 +6,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 import canveg_jax as cv
@@ -133,20 +134,78 @@ def test_stress_module_of_the_user_is_asked_for_when_a_checkpoint_is_loaded(towe
     assert torch.equal(again.physics.raw["kball"], model.physics.raw["kball"])
 
 
-def test_resumed_training_equals_uninterrupted(tower, tmp_path):
+class SeenRows(L.Callback):
+    """The rows of every training batch, by epoch."""
+
+    def __init__(self):
+        self.epochs = {}
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.epochs.setdefault(trainer.current_epoch, []).append(batch["row"].tolist())
+
+
+@pytest.mark.parametrize("seed", [3, None], ids=["seed", "global seed"])
+@pytest.mark.parametrize("at_validation", [False, True], ids=["saved at the epoch's end", "saved after validation"])
+def test_resumed_training_sees_the_batches_of_the_uninterrupted_and_ends_at_its_weights(
+    tower, tmp_path, seed, at_validation
+):
     def run(epochs, checkpoint=None):
         torch.manual_seed(1)
-        model = boring()
-        fit = trainer(max_epochs=epochs, default_root_dir=tmp_path)
-        fit.fit(model, datamodule=datamodule(tower, seed=None, batch_size=2000), ckpt_path=checkpoint)
-        fit.save_checkpoint(tmp_path / f"{epochs}.ckpt")
-        return model
+        model, seen = boring(), SeenRows()
+        saver = ModelCheckpoint(tmp_path / str(epochs), save_last=True, save_on_train_epoch_end=not at_validation)
+        fit = trainer(max_epochs=epochs, enable_checkpointing=True, callbacks=[seen, saver])
+        fit.fit(model, datamodule=datamodule(tower, seed=seed, batch_size=150), ckpt_path=checkpoint)
+        return model, seen.epochs
 
-    whole = run(4)
-    run(2)
-    resumed = run(4, tmp_path / "2.ckpt")
-    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
+    whole, batches = run(4)
+    _, first = run(2)
+    resumed, rest = run(4, tmp_path / "2/last.ckpt")
+    assert {**first, **rest} == batches and set(rest) == {2, 3} and len(batches[0]) > 3
+    assert len({str(epoch) for epoch in batches.values()}) == 4
+    for (name, a), b in zip(whole.named_parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
+@pytest.mark.parametrize("precision", ["16-mixed", "bf16-mixed", "16-true", "bf16-true"])
+def test_half_precisions_are_refused_before_training(tower, precision):
+    model = boring()
+    with pytest.raises(ValueError, match=f"trainer.precision: {precision} would round the physics. Set data.dtype"):
+        trainer(precision=precision).fit(model, datamodule=datamodule(tower))
+    with pytest.raises(ValueError, match="would round the physics"):
+        trainer(precision=precision).predict(model, datamodule=datamodule(tower))
+
+
+def test_double_precision_reaches_network_and_checkpoint(tower, tmp_path):
+    model = boring()
+    fit = trainer(precision="64-true", enable_checkpointing=True, default_root_dir=tmp_path)
+    fit.fit(model, datamodule=datamodule(tower))
+    path = fit.checkpoint_callback.best_model_path
+    again = HybridCanopy.load_from_checkpoint(path, physics=BoringCanopy())
+    assert {p.dtype for p in again.parameters()} == {torch.float64}
+    for (name, a), b in zip(model.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    with torch.no_grad():
+        assert not torch.equal(
+            again.stress.perceptron.head.weight.float().double(), again.stress.perceptron.head.weight
+        )
+    batches = [
+        trainer(precision=p).predict(m, datamodule=datamodule(tower), ckpt_path=c)[0]["stress"]
+        for m, c, p in ((model, None, "64-true"), (boring(), path, "64-true"), (again, None, "32-true"))
+    ]
+    assert torch.equal(batches[0], batches[1]) and torch.equal(batches[0], batches[2])
+    with pytest.raises(ValueError, match="64-true contradicts data.dtype float32"):
+        trainer(precision="64-true").fit(boring(), datamodule=datamodule(tower, dtype="float32"))
+
+
+def test_double_as_the_default_of_torch(tower):
+    torch.set_default_dtype(torch.float64)
+    try:
+        model, fit = boring(), trainer(max_epochs=2)
+        fit.fit(model, datamodule=datamodule(tower))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {p.dtype for p in model.parameters()} == {torch.float64}
+    assert fit.callback_metrics["train/skipped_steps"] == 0 and torch.isfinite(fit.callback_metrics["val/loss"])
 
 
 def test_half_hours_that_do_not_converge_are_counted_warned_about_and_without_influence(tower):
@@ -255,6 +314,10 @@ def test_float32_data(tower):
     ("options", "message"),
     [
         ({"stress": "netwrk"}, "Did you mean 'network'"),
+        ({"stress": {"module": "network", "hiden": [4]}}, "unknown argument of network 'hiden'.*Did you mean 'hidden'"),
+        ({"stress": {"module": "network", "hidden": 4}}, "network cannot be built with hidden: 4"),
+        ({"physics": None, "solver": {"max_pass": 9}}, "solver: unknown key 'max_pass'.*Did you mean 'max_passes'"),
+        ({"physics": None, "solver": {"max_passes": "many"}}, "solver: max_passes must be a number; got 'many'"),
         ({"network_lr": 0.0}, "network_lr must be positive"),
         ({"prior_weight": -1.0}, "prior_weight must not be negative"),
         ({"schedule": "step"}, "'constant' or 'cosine'"),

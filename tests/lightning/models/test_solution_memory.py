@@ -35,3 +35,19 @@ def test_memory_grows_and_forgets():
     assert copy.deepcopy(memory).recall(zero, torch.tensor([0, 5000])).isnan().all()  # copies of a model start anew
     memory.forget()
     assert memory.recall(zero, torch.tensor([0, 5000])).isnan().all()
+
+
+def test_single_precision_also_where_double_is_the_default_of_torch():
+    torch.set_default_dtype(torch.float64)
+    try:
+        memory, row = SolutionMemory(6), torch.arange(4)
+        zero = torch.zeros(4, dtype=torch.int64)
+        memory.keep(zero, row, states(4, 0), torch.tensor([True, False, True, True]))
+        memory.keep(zero, row + 2, states(4, 1), torch.ones(4, dtype=torch.bool))
+        found = memory.recall(zero, row)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == torch.float32 and found[1].isnan().all()
+    torch.testing.assert_close(
+        found[[0, 2, 3]], torch.cat([states(4, 0)[:1], states(4, 1)[:2]]).float(), rtol=0, atol=0
+    )
