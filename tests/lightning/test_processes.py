@@ -1,6 +1,7 @@
 """Two and four processes do what one does: gradients, weights, scores, counts and predictions."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,13 +29,12 @@ def alone(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_several_processes_do_what_one_does(alone, tmp_path, size):
     done = run(tmp_path, size)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr[-3000:]
-    assert (
-        done.stderr.count("NotConvergedWarning: val: ") == 4
-    )  # of the first process alone: three epochs, one validation
+    warned = re.findall(r": val: \d+ of \d+ half-hours did not converge", done.stderr)
+    assert len(warned) == 4 and len(set(warned)) == 1  # of the first process alone: three epochs, one validation
     expected, got = (torch.load(folder / "results.pt") for folder in (alone, tmp_path))
     for kind, rtol in (("gradients", 1e-10), ("weights", 1e-8)):
         assert expected[kind].keys() == got[kind].keys()
