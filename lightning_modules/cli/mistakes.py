@@ -20,6 +20,8 @@ KNOWN = {
     "folder, or another checkpoint.",
     "PytorchStreamWriter failed|unexpected pos": "a checkpoint could not be written whole. Is the disk full?",
     "RESOURCE_EXHAUSTED|CUDA out of memory": "the memory does not suffice. Use a smaller data.batch_size.",
+    "Connection closed by peer|Connection reset by peer|ncclRemoteError": "another process of this run has ended; what it said "
+    "stands above.",
     "server socket has failed to listen|EADDRINUSE": "the port of the processes is in use. Set MASTER_PORT to a free one.",
     "Early stopping conditioned on metric `(.*)` which is not available": r"early_stopping.monitor: \1 is not logged by this "
     "run. Name a column of metrics.csv, such as train/loss.",

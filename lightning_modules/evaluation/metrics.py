@@ -100,10 +100,16 @@ class FluxMetrics(nn.Module):
         self.moments.update(torch.stack(rows))
 
     def compute(self) -> dict[str, torch.Tensor]:
-        """All scores so far, and the number of samples of each flux."""
+        """All scores so far, and the number of samples of each flux; of all processes, each of which must call this."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*was called before the .*update.*")
-            moments = self.moments.compute()
+            return self._named(self.moments.compute())
+
+    def compute_here(self) -> dict[str, torch.Tensor]:
+        """The same of the samples of this process alone; asks no other."""
+        return self._named(self.moments.moments)
+
+    def _named(self, moments: torch.Tensor) -> dict[str, torch.Tensor]:
         scores = scores_of(moments)
         result = {}
         for i, name in enumerate(self.targets):

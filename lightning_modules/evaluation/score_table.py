@@ -13,7 +13,7 @@ from canveg_jax.files import replacing
 from canveg_jax.io import TARGET_TABLE
 
 from ..data.splits import PARTS
-from .metrics import FluxMetrics
+from .moments import moments_of, scores_of
 
 WITHOUT_KGE = ("NEE", "G")
 """Fluxes whose mean is close to zero, where KGE's ratio of means says nothing."""
@@ -58,15 +58,16 @@ def write_table(path: str | Path, table: pd.DataFrame) -> Path:
 
 
 def _scores(columns: dict[str, np.ndarray], rows: np.ndarray, fluxes: dict[str, str]) -> dict[str, dict[str, float]]:
-    def taken(name: str) -> torch.Tensor:
-        return torch.from_numpy(columns[name][rows])
-
-    metrics = FluxMetrics(tuple(fluxes))
-    modelled = {flux: taken(flux) for flux in fluxes.values()}
-    observed = {target: taken(f"{flux}_observed") for target, flux in fluxes.items()}
-    measured = {target: taken(f"{flux}_measured") for target, flux in fluxes.items()}
-    metrics.update(modelled, observed, measured, taken("converged"))
-    values = {name: float(value) for name, value in metrics.compute().items()}
-    for flux in WITHOUT_KGE:
-        values[f"KGE_{flux}"] = float("nan")
-    return {flux: {column: values[f"{column}_{flux}"] for column in COLUMNS} for flux in fluxes.values()}
+    """Scores of the rows by flux. Plain moments, no metrics: those would wait for the other processes of a distributed run."""
+    result = {}
+    for flux in fluxes.values():
+        modelled, observed, measured, converged = (
+            torch.from_numpy(columns[name][rows])
+            for name in (flux, f"{flux}_observed", f"{flux}_measured", "converged")
+        )
+        moments = moments_of(modelled, observed, measured & converged)
+        scores = {"n": float(moments[0]), **{name: float(value) for name, value in scores_of(moments).items()}}
+        if flux in WITHOUT_KGE:
+            scores["KGE"] = float("nan")
+        result[flux] = {column: scores[column] for column in COLUMNS}
+    return result

@@ -93,7 +93,7 @@ def score(model: Climatology | LinearRegression, dataset: TowerDataset) -> dict[
         if FLUX_OF_TARGET[n] in predicted
     }
     metrics.update(predicted, dataset.target, {**dataset.measured, **known})
-    return {name: float(value) for name, value in metrics.compute().items()}
+    return {name: float(value) for name, value in metrics.compute_here().items()}
 
 
 def _calendar(dataset: TowerDataset) -> np.ndarray:

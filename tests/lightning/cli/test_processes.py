@@ -16,7 +16,16 @@ from lightning_modules.evaluation.predictions import read_predictions
 from tests.lightning.towers import boring_tower
 
 ROOT = Path(__file__).parents[3]
-FILES = {"config.yaml", "metrics.csv", "predictions.nc", "scores.csv", "report.png", "best.ckpt", "last.ckpt"}
+FILES = {
+    "config.yaml",
+    "metrics.csv",
+    "predictions.nc",
+    "scores.csv",
+    "report.png",
+    "best.ckpt",
+    "last.ckpt",
+    "hparams.yaml",
+}
 
 
 def canveg(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
@@ -82,7 +91,7 @@ def compare(alone: Path, run: Path, first_rtol: float) -> None:
     for name, value in a.items():
         torch.testing.assert_close(b[name], value, rtol=1e-6, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
     a, b = (read_predictions(folder / "predictions.nc") for folder in (alone, run))
-    assert a.sizes == b.sizes and a.sizes["row"] > 200
+    assert a.sizes == b.sizes and a.sizes["row"] > 90
     for name in ("time", "site_index", "split", "converged", "LE_observed", "LE_measured"):
         np.testing.assert_array_equal(b[name].values, a[name].values, err_msg=name)
     np.testing.assert_allclose(b["LE"].values, a["LE"].values, rtol=1e-5, atol=1e-4)
