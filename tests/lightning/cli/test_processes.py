@@ -97,6 +97,7 @@ def compare(alone: Path, run: Path, first_rtol: float) -> None:
     np.testing.assert_allclose(b["LE"].values, a["LE"].values, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_fit_in_two_processes(work, alone):
     compare(alone, fit(work, 2), 1e-8)
 

@@ -153,23 +153,6 @@ def test_the_second_epoch_starts_at_the_solutions_of_the_first(physics, data):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
 
 
-def test_training_in_double_precision_starts_at_the_last_solutions(physics, data):
-    """`Trainer(precision="64-true")`: the network in float64 as the physics, warm starts in float32 as ever."""
-    model = hybrid(physics, tunable=["kball", "q10a"])
-    fit = trainer(max_epochs=2, precision="64-true")
-    fit.fit(model, datamodule=data)
-    assert {p.dtype for p in model.parameters()} == {torch.float64}
-    batch = data.parts["train"].__getitems__(range(BATCH))
-    known = model._memory.recall(batch["site"], batch["row"])
-    assert known.dtype == torch.float32 and known.isfinite().all()
-    assert fit.callback_metrics["train/not_converged"] == fit.callback_metrics["train/skipped_steps"] == 0
-    with torch.no_grad():
-        cold = model(batch["forcing"], batch["site"])
-        warm = model(batch["forcing"], batch["site"], known)
-    assert warm["passes"].double().mean() < 0.8 * cold["passes"].double().mean()
-    torch.testing.assert_close(warm["LE"], cold["LE"], rtol=0, atol=1e-7)
-
-
 def test_a_ragged_batch_starts_at_the_states_of_its_own_rows(physics, tower):
     """Padded inside: the states that come back are those of the rows given, and start only these."""
     forcing = {name: torch.tensor(tower[name].values[:40]) for name in cv.FORCING_TABLE}
