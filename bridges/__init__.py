@@ -1,4 +1,4 @@
-"""JAX functions as PyTorch functions. Generic, except `bridges.canopy`, which knows the canopy."""
+"""JAX functions as PyTorch functions. Generic, except `bridges.canopy` and `bridges.in_loop`, which know the canopy."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from .errors import TransformError as TransformError
 
 if TYPE_CHECKING:
     from .canopy import TorchCanopy as TorchCanopy
+    from .in_loop import InLoop as InLoop
 
 leave_gpu_memory_to_torch()
 
@@ -28,4 +29,8 @@ def __getattr__(name: str) -> Any:
         from .canopy import TorchCanopy
 
         return TorchCanopy
+    if name == "InLoop":
+        from .in_loop import InLoop
+
+        return InLoop
     raise AttributeError(f"module 'bridges' has no attribute '{name}'")

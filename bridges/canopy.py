@@ -19,6 +19,7 @@ from canveg_jax.transforms import check_names
 
 from ._jax2torch.function import jax2torch
 from ._jax2torch.rows import Rows
+from .in_loop import LoopNetwork, LoopProgram
 
 SMALLEST_BATCH = 8
 """Rows; smaller batches are padded to it."""
@@ -40,6 +41,8 @@ class TorchCanopy(torch.nn.Module):
         canopy: the canopy; its own parameters are the start values.
         tunable: names of the parameters that torch optimises.
         stress: a module `forcing dict -> factor in (0, 1]`, `[time]` or `[time, layer]`; None: no stress.
+        in_loop: a network that is evaluated for every leaf at every pass of the solver, from the state of the leaf and numbers
+            of the half-hour (`InLoop`); its factor multiplies that of `stress`.
         per_site: give every site of the canopy its own value of each tunable parameter.
         pad_to: smaller batches are padded to this size, so that loaders with a ragged last batch compile once.
 
@@ -54,6 +57,7 @@ class TorchCanopy(torch.nn.Module):
         tunable: Sequence[str] = (),
         stress: torch.nn.Module | None = None,
         *,
+        in_loop: torch.nn.Module | None = None,
         per_site: bool = False,
         pad_to: int = 1,
     ):
@@ -63,6 +67,8 @@ class TorchCanopy(torch.nn.Module):
         self.per_site = per_site
         self.pad_to = pad_to
         self.stress = stress
+        self.in_loop = in_loop
+        self._loop = None if in_loop is None else LoopNetwork(in_loop, canopy.site.n_layers)
         self._units_checked = False
         own = canopy.parameters.values
         start = cv.unconstrain({name: np.asarray(own[name]) for name in self.tunable}, own)
@@ -75,6 +81,7 @@ class TorchCanopy(torch.nn.Module):
         for name, value in vars(canopy.site_arrays).items():
             self.register_buffer(f"site_{name}", torch.tensor(value), persistent=False)
         self._bridged = _bridged(canopy, per_site)
+        self._loop_bridges: dict[torch.dtype, _Bridged] = {}
 
     def forward(
         self,
@@ -82,6 +89,7 @@ class TorchCanopy(torch.nn.Module):
         stress: torch.Tensor | None = None,
         *,
         start: torch.Tensor | None = None,
+        features: Mapping[str, torch.Tensor] | None = None,
     ) -> dict[str, torch.Tensor]:
         """Fluxes of a batch of half-hours.
 
@@ -92,10 +100,12 @@ class TorchCanopy(torch.nn.Module):
             start: `state` of an earlier call for similar conditions, for example of these half-hours in the last epoch: a third
                 to a half of the passes to the same tolerance, the same derivatives. Rows that are not finite start as usual;
                 `torch.full((n, canopy.state_size), torch.nan)` is a first start.
+            features: columns `[time]` of the inputs of `in_loop` that neither the leaf nor the forcing has.
 
         Returns:
             Tensors `[time]` by the names of `canveg_jax.Fluxes`, and `converged` (bool), `residual` (W m-2), `passes`,
-            `reason`; with `start` also `state`, `[time, state_size]`, without derivative.
+            `reason`; with `start` also `state`, `[time, state_size]`, and with a network in the loop `in_loop_factor`, its mean
+            over the leaf area, both without derivative.
 
         A row with a forcing value outside the ranges of `FORCING_TABLE` or a stress outside (0, 1] is not solved: its fluxes are
         NaN, `converged` is False and `reason` says why (`canveg_jax.REASONS`). Where the loss leaves it out, it has exactly no
@@ -103,7 +113,8 @@ class TorchCanopy(torch.nn.Module):
 
         Raises:
             ForcingError: a forcing variable is missing, unknown or no tensor `[time]`.
-            ConversionError: columns, stress, site or start with different numbers of rows; the message names them.
+            ConversionError: columns, stress, site, start or features with different numbers of rows; the message names them.
+            ValueError: an input of `in_loop` has no column, or `features` has one that is not read.
 
         Warns:
             ForcingWarning: at the first batch, a whole column looks like another unit.
@@ -115,7 +126,8 @@ class TorchCanopy(torch.nn.Module):
         if stress is None and self.stress is not None:
             calm = with_stand_ins(forcing)
             stress = self.stress(calm if site is None else {**calm, "site": site})
-        forcing, stress, site, start, n_rows = self._padded(forcing, stress, site, start)
+        columns = self._columns(forcing, features)
+        forcing, stress, site, start, columns, n_rows = self._padded(forcing, stress, site, start, columns)
         if not self._units_checked and n_rows and not torch.compiler.is_compiling():
             self._check_units(forcing)
         like = forcing["air_temperature"]
@@ -126,10 +138,28 @@ class TorchCanopy(torch.nn.Module):
         stress = None if stress is None else stress.to(dtype)
         site_arrays = {name: getattr(self, f"site_{name}").to(like) for name in self._site_arrays}
         start = None if start is None else start.detach().to(dtype)
-        out = self._bridged.fluxes(raw, forcing, stress, None if site is None else site.int(), site_arrays, start)
+        site = None if site is None else site.int()
+        if self._loop is None or self.in_loop is None:
+            out = self._bridged.fluxes(raw, forcing, stress, site, site_arrays, start)
+        else:
+            bridged = _bridged(self.canopy, self.per_site, self._loop.program(dtype))
+            self._loop_bridges[dtype] = bridged  # kept alive: canopies share what is in use
+            weights = self._loop.state(self.in_loop, dtype)
+            columns = {name: column.to(dtype) for name, column in columns.items()}
+            out = bridged.fluxes(raw, forcing, stress, site, site_arrays, start, weights, columns)
         if start is not None:
             out = {**out, "state": out["state"].detach()}
         return {name: value[:n_rows] for name, value in out.items()}
+
+    def _columns(
+        self, forcing: Mapping[str, torch.Tensor], features: Mapping[str, torch.Tensor] | None
+    ) -> dict[str, torch.Tensor]:
+        """What the network in the loop reads of each half-hour."""
+        if self._loop is not None:
+            return self._loop.columns(forcing, features)
+        if features:
+            raise ValueError(f"features: this canopy has no network in the loop to read {', '.join(features)}.")
+        return {}
 
     def _padded(
         self,
@@ -137,19 +167,28 @@ class TorchCanopy(torch.nn.Module):
         stress: torch.Tensor | None,
         site: torch.Tensor | None,
         start: torch.Tensor | None,
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None, torch.Tensor | None, torch.Tensor | None, int]:
-        """The columns of a batch with its last row repeated to one of a few sizes, and the true number of rows."""
+        columns: dict[str, torch.Tensor],
+    ) -> tuple[
+        dict[str, torch.Tensor],
+        torch.Tensor | None,
+        torch.Tensor | None,
+        torch.Tensor | None,
+        dict[str, torch.Tensor],
+        int,
+    ]:
+        """Everything that has rows, with the last one repeated to one of a few sizes, and the true number of rows."""
         if torch.compiler.is_compiling() or not len(forcing["air_temperature"]):
-            return forcing, stress, site, start, forcing["air_temperature"].shape[0]
-        columns = {f"forcing['{name}']": column for name, column in forcing.items()}
+            return forcing, stress, site, start, columns, forcing["air_temperature"].shape[0]
         others = {"stress": stress, "site": site, "start": start}
-        columns |= {name: value for name, value in others.items() if value is not None}
+        named = {f"forcing['{name}']": column for name, column in forcing.items()}
+        named |= {name: value for name, value in others.items() if value is not None}
+        named |= {f"features['{name}']": column for name, column in columns.items()}
         rows = Rows("TorchCanopy", max(SMALLEST_BATCH, self.pad_to))
-        n_rows = rows.number(list(columns.values()), list(columns).__getitem__)
-        supply = iter(rows.pad(list(columns.values()), n_rows))
+        n_rows = rows.number(list(named.values()), list(named).__getitem__)
+        supply = iter(rows.pad(list(named.values()), n_rows))
         forcing = {name: next(supply) for name in forcing}
         stress, site, start = (None if value is None else next(supply) for value in others.values())
-        return forcing, stress, site, start, n_rows
+        return forcing, stress, site, start, {name: next(supply) for name in columns}, n_rows
 
     def _check_units(self, forcing: dict[str, torch.Tensor]) -> None:
         """Warn, at the first batch whose numbers can be looked at, of columns that seem to be in another unit."""
@@ -181,11 +220,12 @@ class TorchCanopy(torch.nn.Module):
         return state_size(self.canopy.site.n_layers)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_bridged"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_bridged", "_loop_bridges")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._bridged = _bridged(self.canopy, self.per_site)
+        self._loop_bridges = {}
 
 
 def with_stand_ins(forcing: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -217,9 +257,9 @@ class _Bridged:
     Sites are arguments of these functions; whatever else makes up a canopy is compiled in.
     """
 
-    def __init__(self, canopy: cv.Canopy, per_site: bool):
+    def __init__(self, canopy: cv.Canopy, per_site: bool, loop: LoopProgram | None = None):
         # A copy: attributes that are set on the canopy later are not those of the others that share this object.
-        self.canopy, self.per_site = copy.copy(canopy), per_site
+        self.canopy, self.per_site, self.loop = copy.copy(canopy), per_site, loop
         self.fluxes = jax2torch(self._fluxes, nondiff_argnames=("site", "site_arrays", "start"), name="canopy")
         self.constrain = jax2torch(self._constrain, name="constrain")
 
@@ -234,28 +274,33 @@ class _Bridged:
         site: jax.Array | None,
         site_arrays: dict[str, jax.Array],
         start: jax.Array | None,
+        weights: dict[str, jax.Array] | None = None,
+        columns: dict[str, jax.Array] | None = None,
     ) -> dict[str, jax.Array]:
         values = self._constrain(raw)
         if self.per_site:
             own = 0 if site is None else site
             values = {name: value[own] for name, value in values.items()}
+        closure = None if self.loop is None else self.loop.closure(weights or {}, columns or {})
         solution = self.canopy.compute(
             values,
             cv.Forcing(site=site, **forcing),
             stress,
+            in_loop=closure,
             site_arrays=type(self.canopy.site_arrays)(**site_arrays),
             start=start,
         )
         fluxes = {name: jnp.asarray(value) for name, value in vars(solution.fluxes).items()}
         state = {} if start is None else {"state": solution.state}
-        return {**fluxes, **solution.diagnostics._asdict(), **state}
+        factor = {} if closure is None else {"in_loop_factor": jax.lax.stop_gradient(closure.mean(solution.profiles))}
+        return {**fluxes, **solution.diagnostics._asdict(), **state, **factor}
 
 
 _in_use: weakref.WeakValueDictionary[Any, _Bridged] = weakref.WeakValueDictionary()
 """Compiled functions of the canopies that are alive, so that equal ones share their programs."""
 
 
-def _bridged(canopy: cv.Canopy, per_site: bool) -> _Bridged:
+def _bridged(canopy: cv.Canopy, per_site: bool, loop: LoopProgram | None = None) -> _Bridged:
     """The functions of a canopy, shared by all canopies that differ in nothing but their sites."""
     compiled_in = {
         name: value
@@ -263,9 +308,9 @@ def _bridged(canopy: cv.Canopy, per_site: bool) -> _Bridged:
         if name not in ("sites", "site_arrays") and not name.startswith("_")
     }
     leaves, structure = jax.tree.flatten((compiled_in, len(canopy.sites) > 1, per_site))
-    key = structure, tuple(_identity(leaf) for leaf in leaves)
+    key = structure, tuple(_identity(leaf) for leaf in leaves), loop
     found = _in_use.get(key)
-    return _in_use.setdefault(key, _Bridged(canopy, per_site)) if found is None else found
+    return _in_use.setdefault(key, _Bridged(canopy, per_site, loop)) if found is None else found
 
 
 def _identity(leaf: Any) -> Any:

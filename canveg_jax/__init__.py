@@ -23,6 +23,7 @@ from .site import Site as Site
 from .solver.acceptance import REASONS as REASONS
 from .solver.options import SolverOptions as SolverOptions
 from .solver.stored_programs import keep_programs as keep_programs
+from .stress import LEAF_INPUTS as LEAF_INPUTS
 from .stress import STRESSES as STRESSES
 from .stress import AbstractStress as AbstractStress
 from .stress import TrainableStress as TrainableStress

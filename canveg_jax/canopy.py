@@ -125,7 +125,7 @@ class Canopy:
         """Fluxes of all half-hours; warns if some did not converge. See `solve`."""
         return self.solve(forcing, stress).fluxes
 
-    def solve(self, forcing: Forcing, stress: Any = None) -> Solution:
+    def solve(self, forcing: Forcing, stress: Any = None, *, in_loop: AbstractStress | None = None) -> Solution:
         """Fluxes, profiles and solver diagnostics as NumPy arrays, computed a chunk of the record at a time.
 
         Canopies that differ in site constants, parameter values and stress only share one compiled program.
@@ -134,11 +134,12 @@ class Canopy:
             forcing: any number of half-hours.
             stress: factor in (0, 1] on the humidity term of stomatal conductance, `[time]` or `[time, layer]`, or a scheme;
                 overrides the canopy's.
+            in_loop: as in `compute`.
 
         Warns:
             NotConvergedWarning: how many half-hours did not converge, and which first.
         """
-        static, inputs, site_index = self._inputs(self.parameters, forcing, stress, None)
+        static, inputs, site_index = self._inputs(self.parameters, forcing, stress, in_loop, None)
         n_rows, chunk = number_of_rows(inputs), record_chunk()
         pieces = []
         for first in range(0, max(n_rows, 1), chunk):
@@ -159,6 +160,7 @@ class Canopy:
         forcing: Forcing | Mapping[str, Any],
         stress: Any = None,
         *,
+        in_loop: AbstractStress | None = None,
         site_arrays: SiteArrays | None = None,
         start: Any = None,
     ) -> Solution:
@@ -169,6 +171,7 @@ class Canopy:
             forcing: `Forcing`, or a mapping of its columns `[time]`.
             stress: as in `solve`. A scheme may have arrays, such as the weights of a network; the solution has exact
                 derivatives to them, also where the scheme is evaluated in the loop.
+            in_loop: a scheme that is evaluated in the loop, besides the one of `stress`; their factors are multiplied.
             site_arrays: site constants to use instead of the canopy's own (`Canopy.site_arrays`). As an argument of your
                 program they are no constants in it, so that another site does not compile again.
             start: `Solution.state` of similar conditions, for example of the last epoch: fewer passes to the same tolerance, same
@@ -179,10 +182,15 @@ class Canopy:
         if not isinstance(forcing, Forcing):
             forcing = Forcing(**forcing)
         start = None if start is None else jnp.asarray(start, forcing.air_temperature.dtype)
-        return _solution(*self._inputs(parameters, forcing, stress, site_arrays), start)
+        return _solution(*self._inputs(parameters, forcing, stress, in_loop, site_arrays), start)
 
     def _inputs(
-        self, parameters: Parameters, forcing: Forcing, stress: Any, site: SiteArrays | None
+        self,
+        parameters: Parameters,
+        forcing: Forcing,
+        stress: Any,
+        in_loop: AbstractStress | None,
+        site: SiteArrays | None,
     ) -> tuple[Static, Inputs, Any]:
         """What is compiled in; everything that is a number, in the precision of the forcing; with several sites, the site of
         each row (else None). The arrays of several sites are not yet spread over the rows."""
@@ -194,18 +202,42 @@ class Canopy:
                 f"forcing: expected columns [time]; 'air_temperature' has shape {list(forcing.air_temperature.shape)}."
             )
         stress = self.stress if stress is None else stress
-        closure = None
         if isinstance(stress, AbstractStress) and stress.in_loop:
-            closure, stress = LoopClosure.of(stress, dtype), jnp.ones_like(forcing.air_temperature)
+            if in_loop is not None:
+                raise ValueError("`stress` and `in_loop` are both evaluated in the loop; give one of them.")
+            in_loop, stress = stress, jnp.ones_like(forcing.air_temperature)
         elif isinstance(stress, AbstractStress):
             stress = _stress_before_the_loop(stress, parameters, forcing)
         stress = _checked_stress(jnp.asarray(stress, dtype), forcing.air_temperature.shape[0], self.scheme)
+        closure = None if in_loop is None else self._closure(in_loop, forcing.air_temperature)
         columns = in_precision(eqx.tree_at(lambda f: f.site, forcing, None))
         inputs = Inputs(forcing=columns, stress=stress, parameters=parameters, site=arrays, closure=closure)
         several_sites = len(self.sites) > 1
         axes = Axes.of(parameters, arrays, closure, site_by_row=several_sites)
         static = Static(scheme=self.scheme, axes=axes, options=self.options)
         return static, inputs, forcing.site if several_sites else None
+
+    def _closure(self, scheme: AbstractStress, air_temperature: Any) -> LoopClosure:
+        """The scheme as the solver takes it.
+
+        Raises:
+            ValueError: it is no scheme in the loop, replaces a humidity that the conductance does not have, or an array of
+                its fields `by_row` does not have the half-hours in front.
+        """
+        if scheme.replaces_humidity and self.scheme.conductance != "ball_berry":
+            raise ValueError(
+                f"{type(scheme).__name__} stands in place of the relative humidity, which {self.scheme.conductance} does not "
+                "have; use conductance='ball_berry', or a scheme that multiplies."
+            )
+        closure = LoopClosure.of(scheme, air_temperature.dtype)
+        n_rows = air_temperature.shape[0]
+        for differs, array in zip(closure.by_row(), jax.tree.leaves(closure), strict=True):
+            if differs and array.shape[:1] != (n_rows,):
+                raise ValueError(
+                    f"{type(scheme).__name__}: arrays of {', '.join(scheme.by_row)} must have one row per half-hour, "
+                    f"[{n_rows}, ...]; got {list(array.shape)}."
+                )
+        return closure
 
 
 def as_stress(stress: str | AbstractStress | Callable | None) -> AbstractStress:
@@ -265,7 +297,7 @@ def _solution(static: Static, inputs: Inputs, site_index: Any = None, start: Any
     if number_of_rows(inputs) == 0:
         one = on_rows(static.axes, lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), inputs)
         return jax.tree.map(lambda y: y[:0], _solution(static, one))
-    reason = reason_not_to_solve(static.axes, inputs.forcing, inputs.stress, inputs.parameters)
+    reason = reason_not_to_solve(static.axes, inputs.forcing, inputs.stress, inputs.parameters, inputs.closure)
     reason = jnp.where(known, reason, SITE)
     fluxes, profiles, solver = cast(Solved, solve_canopy(static, inputs, reason == SOLVED, start))
     physical = jnp.all(jnp.isfinite(profiles.air_temperature), axis=1) & jnp.all(profiles.vapour_pressure > 0, axis=1)

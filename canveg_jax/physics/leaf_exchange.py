@@ -40,7 +40,8 @@ def leaf_exchange(
     Args:
         drivers: the energy balance makes one Newton step from their `leaf_temperature`.
         sides: faces of a leaf with stomata, 1 or 2.
-        closure: a stress scheme in the loop, elementwise in its `LeafEnvironment`; its factor multiplies that of `x.stress`.
+        closure: a stress scheme in the loop, elementwise in its `LeafEnvironment`; its factor multiplies that of `x.stress`, or
+            stands in place of the relative humidity.
     """
     leaf, air, vapour, co2, incident = drivers
     c = x.conditions
@@ -48,12 +49,13 @@ def leaf_exchange(
     to_velocity = leaf * molar_conversion(c.pressure)
     rates = kinetics(leaf, x.absorbed_par, p)
     saturation = saturation_vapour_pressure(leaf)
-    humidity = jnp.clip(ratio(vapour, saturation), 0.01, 1.0)
+    humidity = relative_humidity(vapour, saturation)
     stress = x.stress
     if closure is not None:
-        leaves = _environment(drivers, saturation, humidity, x)
+        leaves = leaf_environment(leaf, vapour, co2, x.absorbed_par)
         forcing = cast(Forcing, x.forcing)  # there is one wherever there is a closure
-        stress = stress * jnp.broadcast_to(closure(forcing, leaves, p), leaf.shape)
+        factor = jnp.broadcast_to(closure(forcing, leaves, p), leaf.shape)
+        humidity, stress = (factor, stress) if closure.replaces_humidity else (humidity, stress * factor)
     boundary_conductance = ratio(sides, boundary.co2 * to_velocity)
     stomata = CONDUCTANCES[scheme.conductance](
         humidity=humidity, deficit=(saturation - vapour) / 1000.0, stress=stress, compensation=rates.gamma, p=p
@@ -80,19 +82,33 @@ def leaf_exchange(
     )
 
 
-def _environment(drivers: LeafDrivers, saturation: Leaves, humidity: Leaves, x: Prepared) -> LeafEnvironment:
-    """The state of each leaf as a closure sees it."""
-    n = x.wind.shape[0]
-    depth: Layers = (n - 0.5 - jnp.arange(n, dtype=x.wind.dtype)) / n
-    both = jnp.ones_like(drivers.leaf_temperature)
+def leaf_environment(
+    temperature: Leaves, vapour_pressure: Layers, co2: Layers, absorbed_par: Leaves
+) -> LeafEnvironment:
+    """The state of each leaf as a closure in the loop sees it.
+
+    Args:
+        temperature: of the leaves, K.
+        vapour_pressure, co2: of the air in each layer, Pa and umol mol-1.
+        absorbed_par: umol m-2 s-1 per leaf area.
+    """
+    n = temperature.shape[-1]
+    depth: Layers = (n - 0.5 - jnp.arange(n, dtype=temperature.dtype)) / n
+    both = jnp.ones_like(temperature)
+    saturation = saturation_vapour_pressure(temperature)
     return LeafEnvironment(
-        humidity=humidity,
-        vapour_pressure_deficit=jnp.maximum(saturation - drivers.vapour_pressure, 0.0) / 1000.0,
-        temperature=drivers.leaf_temperature,
-        absorbed_par=x.absorbed_par,
-        air_co2=drivers.co2 * both,
+        humidity=relative_humidity(vapour_pressure, saturation),
+        vapour_pressure_deficit=jnp.maximum(saturation - vapour_pressure, 0.0) / 1000.0,
+        temperature=temperature,
+        absorbed_par=absorbed_par,
+        air_co2=co2 * both,
         relative_depth=depth * both,
     )
+
+
+def relative_humidity(vapour_pressure: Layers, saturation: Leaves) -> Leaves:
+    """Vapour pressure of the air over saturation at leaf temperature, 0.01 to 1."""
+    return jnp.clip(ratio(vapour_pressure, saturation), 0.01, 1.0)
 
 
 def linearised(

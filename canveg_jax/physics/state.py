@@ -6,8 +6,7 @@ bin of air above; `2 layer`, sunlit and shaded leaves of each layer. Units are t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -169,8 +168,15 @@ class LeafEnvironment(NamedTuple):
     relative_depth: Leaves
 
 
-Closure = Callable[[Forcing, LeafEnvironment, Parameters], Float[Array, "..."]]
-"""A scheme in the loop: forcing of the time step, state of the leaves and parameters in, its factor `[2, layer]` out."""
+class Closure(Protocol):
+    """A scheme in the loop: forcing of the time step, state of the leaves and parameters in, its factor `[2, layer]` out."""
+
+    @property
+    def replaces_humidity(self) -> bool:
+        """Whether the factor stands in place of the relative humidity instead of multiplying it."""
+        ...
+
+    def __call__(self, forcing: Forcing, leaf: LeafEnvironment, parameters: Parameters, /) -> Float[Array, ...]: ...
 
 
 class LeafExchange(NamedTuple):

@@ -19,7 +19,7 @@ from ..parameters import Parameters
 from .batches import by_row
 from .options import Axes
 
-SOLVED, FORCING, STRESS, PARAMETER, NOT_CONVERGED, NOT_PHYSICAL, SITE = range(7)
+SOLVED, FORCING, STRESS, PARAMETER, NOT_CONVERGED, NOT_PHYSICAL, SITE, CLOSURE = range(8)
 REASONS: dict[int, str] = {
     SOLVED: "solved",
     FORCING: "a forcing value is missing or outside the range of FORCING_TABLE",
@@ -28,22 +28,43 @@ REASONS: dict[int, str] = {
     NOT_CONVERGED: "the solver did not converge",
     NOT_PHYSICAL: "the air of the solution is not physical",
     SITE: "its site index is none of the canopy's sites",
+    CLOSURE: "an input of the closure in the loop is not a finite number",
 }
 """What the numbers in `Diagnostics.reason` mean."""
 
 
 def reason_not_to_solve(
-    axes: Axes, forcing: Forcing, stress: Float[Array, "time ..."], parameters: Parameters
+    axes: Axes, forcing: Forcing, stress: Float[Array, "time ..."], parameters: Parameters, closure: Any = None
 ) -> Int[Array, " time"]:
     """Code of `REASONS` for each row, 0 where it can be solved."""
-    finite = jnp.ones(stress.shape[0], bool)
-    for differs, value in zip(axes.parameters, jax.tree.leaves(parameters), strict=True):
-        if differs:
-            finite &= jnp.isfinite(value)
+    n_rows = stress.shape[0]
     within = jnp.all((stress > 0.0) & (stress <= 1.0), axis=tuple(range(1, stress.ndim)))
     reason = jnp.where(within, SOLVED, STRESS)
-    reason = jnp.where(finite, reason, PARAMETER)
+    reason = jnp.where(_finite_rows(n_rows, axes.closure, closure), reason, CLOSURE)
+    reason = jnp.where(_finite_rows(n_rows, axes.parameters, parameters), reason, PARAMETER)
     return jnp.where(rows_within_range(vars(forcing)), reason, FORCING).astype(jnp.int32)
+
+
+def _finite_rows(n_rows: int, by_row: tuple[bool, ...], record: Any) -> Bool[Array, " time"]:
+    """Rows whose own numbers in a record are all finite."""
+    finite = jnp.ones(n_rows, bool)
+    for differs, value in zip(by_row, jax.tree.leaves(record), strict=True):
+        if differs:
+            finite &= jnp.all(jnp.isfinite(value), axis=tuple(range(1, value.ndim)))
+    return finite
+
+
+def of_kept_rows(by_rows: tuple[bool, ...], keep: Bool[Array, " time"], record: Any) -> Any:
+    """The record with the numbers of the first kept row in place of those of the rows that are not kept."""
+
+    def kept(value: Any) -> Any:
+        stand_in = value[jnp.argmax(keep)]
+        stand_in = jnp.where(jnp.isfinite(stand_in), stand_in, 0.0)  # no row is kept
+        return jnp.where(by_row(keep, value), value, stand_in)
+
+    leaves, structure = jax.tree.flatten(record)
+    chosen = [kept(value) if differs else value for differs, value in zip(by_rows, leaves, strict=True)]
+    return jax.tree.unflatten(structure, chosen)
 
 
 def with_stand_ins(

@@ -29,7 +29,7 @@ from ..physics.leaf_exchange import linearised, tangent_response
 from ..physics.state import Conditions, LeafExchange, Prepared, Profiles, SiteArrays
 from ..stress.base import LoopClosure
 from . import anderson
-from .acceptance import with_stand_ins
+from .acceptance import of_kept_rows, with_stand_ins
 from .batches import (
     BACKWARD_LAYERS,
     FORWARD_LAYERS,
@@ -218,7 +218,8 @@ def _solved_in_parts(static: Static, inputs: Inputs, solvable: Any, start: Vecto
 
 def _with_stand_ins(static: Static, inputs: Inputs, keep: Any) -> Inputs:
     forcing, stress, parameters = with_stand_ins(static.axes, keep, inputs.forcing, inputs.stress, inputs.parameters)
-    return inputs._replace(forcing=forcing, stress=stress, parameters=parameters)
+    closure = of_kept_rows(static.axes.closure, keep, inputs.closure)
+    return inputs._replace(forcing=forcing, stress=stress, parameters=parameters, closure=closure)
 
 
 def _where_row(rows: Any, y: Any, otherwise: Any) -> Any:

@@ -39,11 +39,11 @@ class Axes(NamedTuple):
 
     @classmethod
     def of(cls, parameters: Any, site: Any, closure: Any, *, site_by_row: bool) -> Axes:
-        """Axes of an input: parameters of shape `[time]` differ, and the site if each row has its own; a closure is shared."""
+        """Axes of an input: parameters of shape `[time]` differ, the site if each row has its own, and what a closure says."""
         return cls(
             parameters=tuple(leaf.ndim > 0 for leaf in jax.tree.leaves(parameters)),
             site=tuple(site_by_row for _ in jax.tree.leaves(site)),
-            closure=tuple(False for _ in jax.tree.leaves(closure)),
+            closure=() if closure is None else closure.by_row(),
         )
 
 

@@ -7,6 +7,9 @@ from .base import StressFunction as StressFunction
 from .base import TrainableStress as TrainableStress
 from .feddes import Feddes as Feddes
 from .jarvis import Jarvis as Jarvis
+from .leaf_inputs import LEAF_INPUTS as LEAF_INPUTS
+from .network import LeafHumidityNetwork as LeafHumidityNetwork
+from .network import LeafNetwork as LeafNetwork
 from .soil_moisture import SoilMoisture as SoilMoisture
 from .soil_moisture import soil_moisture_stress as soil_moisture_stress
 

@@ -30,11 +30,17 @@ class AbstractStress(eqx.Module):
 
     Class attributes:
         in_loop: when the scheme is evaluated, see above.
+        by_row: fields of a scheme in the loop whose arrays have the half-hours in front, for example what a network reads
+            besides the leaf; a call sees those of its half-hour.
+        replaces_humidity: the factor of a scheme in the loop stands in place of the relative humidity in the Ball-Berry
+            equation instead of multiplying it, as in [Jiang2025].
         reads: the parameters that belong to the scheme (names of `PARAMETER_TABLE`); `TrainableStress` trains them.
         references: keys of `docs/references.bib`.
     """
 
     in_loop: ClassVar[bool] = False
+    by_row: ClassVar[tuple[str, ...]] = ()
+    replaces_humidity: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ()
     references: ClassVar[tuple[str, ...]] = ()
 
@@ -102,6 +108,16 @@ class LoopClosure(eqx.Module):
             raise ValueError(f"{type(scheme).__name__} is not evaluated in the loop; pass it as `stress`.")
         arrays, rest = eqx.partition(scheme, eqx.is_inexact_array)
         return cls(arrays=jax.tree.map(lambda a: a.astype(dtype), arrays), rest=rest)
+
+    @property
+    def replaces_humidity(self) -> bool:
+        """Whether the factor stands in place of the relative humidity."""
+        return self.rest.replaces_humidity
+
+    def by_row(self) -> tuple[bool, ...]:
+        """For each array, in the order of the leaves: whether it has the half-hours in front."""
+        leaves = jax.tree_util.tree_leaves_with_path(self.arrays)
+        return tuple(getattr(path[0], "name", None) in self.rest.by_row for path, _ in leaves)
 
     def __call__(self, forcing: Forcing, leaf: LeafEnvironment, parameters: Parameters) -> Float[Array, ...]:
         """The factor of each leaf."""
