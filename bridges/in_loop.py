@@ -33,6 +33,8 @@ class InLoop(torch.nn.Module):
         replaces_humidity: the network stands in place of the relative humidity of the Ball-Berry equation.
     """
 
+    in_loop = True
+
     def __init__(self, network: torch.nn.Module, inputs: Sequence[str], *, replaces_humidity: bool = False):
         super().__init__()
         self.network = network

@@ -52,6 +52,15 @@ class Physics(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, torch.Tensor]: ...
 
 
+@runtime_checkable
+class ReadsHalfHours(Protocol):
+    """A network in the loop that reads numbers of the half-hour which it computes from the forcing."""
+
+    def columns(self, forcing: Mapping[str, torch.Tensor], /) -> dict[str, torch.Tensor]:
+        """Its columns `[time]` by name, from the forcing with the LAI that the canopy uses."""
+        ...
+
+
 class StressModule(Protocol):
     """Stomatal stress in torch: columns `[time]` by name in, factor in (0, 1], `[time]` or `[time, layer]`, out."""
 

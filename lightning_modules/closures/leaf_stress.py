@@ -62,7 +62,13 @@ class LeafStressNetwork(nn.Module):
         if preset not in ("factor", "published"):
             raise ValueError(unknown("preset of the stress in the loop", str(preset), ("factor", "published")))
         self.replaces_humidity = preset == "published"
-        if self.replaces_humidity and (inputs, hidden, activation, initial, monotone) != (None, None, "tanh", 0.95, False):
+        if self.replaces_humidity and (inputs, hidden, activation, initial, monotone) != (
+            None,
+            None,
+            "tanh",
+            0.95,
+            False,
+        ):
             raise ValueError(
                 "preset 'published' fixes inputs, hidden, activation, initial and monotone; leave them out, or use 'factor'."
             )

@@ -11,11 +11,13 @@ from torch import nn
 
 from canveg_jax.spelling import unknown
 
+from .leaf_stress import LeafStressNetwork
 from .stress_network import StressNetwork
 from .stress_scheme import TRAINABLE_SCHEMES, SoilMoistureStress, StressScheme
 
 STRESS_MODULES: dict[str, Callable[..., nn.Module]] = {
     "network": StressNetwork,
+    "in_loop": LeafStressNetwork,
     **{name: functools.partial(StressScheme, name) for name in TRAINABLE_SCHEMES},
     "soil_moisture": SoilMoistureStress,
 }
@@ -63,6 +65,13 @@ def stress_specification(stress: nn.Module | None) -> dict[str, Any] | str | Non
         return None
     if isinstance(stress, StressNetwork) and type(stress) is StressNetwork:
         return {"module": "network", **stress.config}
+    if isinstance(stress, LeafStressNetwork) and type(stress) is LeafStressNetwork:
+        return {"module": "in_loop", **stress.config}
     if isinstance(stress, StressScheme) and type(stress) in (StressScheme, SoilMoistureStress):
         return {"module": stress.scheme, **stress.config}
     return f"{type(stress).__module__}.{type(stress).__qualname__}"
+
+
+def evaluated_in_loop(stress: nn.Module | None) -> bool:
+    """Whether a stress module is evaluated for every leaf inside the solver (`TorchCanopy(in_loop=...)`)."""
+    return bool(getattr(stress, "in_loop", False))

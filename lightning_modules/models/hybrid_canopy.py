@@ -18,11 +18,11 @@ from canveg_jax import Site
 from canveg_jax.io.tower_files import as_site
 from canveg_jax.spelling import unknown
 
-from ..closures.registry import build_stress, stress_specification
+from ..closures.registry import build_stress, evaluated_in_loop, stress_specification
 from ..data.inputs import with_scaled_lai
 from ..data.statistics import ScalingStatistics
 from ..data.targets import DEFAULT_TARGETS
-from ..protocols import Physics, StandardisesInputs, as_physics
+from ..protocols import Physics, ReadsHalfHours, StandardisesInputs, as_physics
 from .callbacks import ConstantsUnchanged, SkipNonFiniteSteps
 from .flux_task import FluxTask
 from .losses import FluxLoss, LossKind, loss_weights
@@ -50,9 +50,9 @@ class HybridCanopy(FluxTask):
         tunable: names of process parameters to tune; None: all of `canveg_jax.TUNABLE`; empty: none.
         parameters: start (and, if not tuned, fixed) values that differ from the defaults of
             `canveg_jax.PARAMETER_TABLE`.
-        stress: None, `network`, a scheme (`soil_moisture`, `feddes`, `jarvis`), a
-            mapping `{module: network, hidden: [8, 8]}`, or a torch module
-            `forcing dict -> factor [time]` in (0, 1].
+        stress: None, `network`, `in_loop` (a network that is evaluated for every leaf inside the solver), a scheme
+            (`soil_moisture`, `feddes`, `jarvis`), a mapping `{module: network, hidden: [8, 8]}`, or a torch module: either
+            `forcing dict -> factor [time]` in (0, 1], or a `bridges.InLoop`.
         le_weight: w of latent heat in the loss; NEE gets 1 - w.
         weights: loss weights by target, instead of `le_weight`.
         loss: `squared`, `huber` or `laplace`; errors are in units of the training standard deviation.
@@ -103,11 +103,18 @@ class HybridCanopy(FluxTask):
         _check_settings(network_lr, parameter_lr, weight_decay, prior_weight, schedule)
         tunable = list(cv.TUNABLE if tunable is None else tunable)
         with jax.enable_x64(True):
-            self.stress = build_stress(stress)
+            module = build_stress(stress)
+            in_loop = module if evaluated_in_loop(module) else None
+            self.stress = None if in_loop is not None else module
+            if in_loop is not None and physics is not None:
+                raise ValueError(
+                    "stress: a network in the loop is part of the physics; give it to TorchCanopy(..., in_loop=...) and leave "
+                    "`stress` None."
+                )
             if physics is None:
                 options = _solver_options(solver or {})
                 canopy = cv.Canopy(self.sites, cv.Parameters(**(parameters or {})), options=options)
-                physics = TorchCanopy(canopy, tunable=tunable, per_site=per_site)
+                physics = TorchCanopy(canopy, tunable=tunable, in_loop=in_loop, per_site=per_site)
             self.physics = as_physics(physics)
         remembers = warm_start and self.physics.state_size > 0
         self._memory = SolutionMemory(self.physics.state_size) if remembers else None
@@ -117,7 +124,7 @@ class HybridCanopy(FluxTask):
             self.register_buffer(f"start_{name}", z.detach().clone())
         self.save_hyperparameters({
             "sites": [site.model_dump(mode="json") for site in self.sites], "tunable": tunable,
-            "parameters": parameters, "stress": stress_specification(self.stress), "le_weight": le_weight,
+            "parameters": parameters, "stress": stress_specification(module), "le_weight": le_weight,
             "weights": weights, "loss": loss, "network_lr": network_lr, "parameter_lr": parameter_lr,
             "weight_decay": weight_decay, "prior_weight": prior_weight, "schedule": schedule, "per_site": per_site,
             "solver": solver, "warm_start": warm_start,
@@ -133,10 +140,10 @@ class HybridCanopy(FluxTask):
         site: torch.Tensor | None = None,
         start: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Fluxes `[time]` by name, `stress` (factor used; 1 without a stress module), and diagnostics.
+        """Fluxes `[time]` by name, `stress`, and diagnostics.
 
-        `stress` is the factor used (1 without a stress module); diagnostics are `converged`, `residual`, `passes`. With `start`
-        (see `TorchCanopy`) also `state`.
+        `stress` is the factor used (1 without a stress module; of a network in the loop its mean over the leaves);
+        diagnostics are `converged`, `residual`, `passes`. With `start` (see `TorchCanopy`) also `state`.
         """
         with jax.enable_x64(True):
             return self._solved(forcing, site, start)
@@ -145,18 +152,27 @@ class HybridCanopy(FluxTask):
         self, forcing: Mapping[str, torch.Tensor], site: torch.Tensor | None, start: torch.Tensor | None
     ) -> dict[str, torch.Tensor]:
         # A half-hour that is not solved must not reach the network either: its gradient would be NaN for all weights.
-        stress = (
-            None if self.stress is None else self.stress(with_scaled_lai(with_stand_ins(forcing), site, self.sites))
-        )
         columns = {**forcing, **({} if site is None else {"site": site})}
-        more = {} if start is None else {"start": start}
+        more: dict[str, Any] = {} if start is None else {"start": start}
+        stress = None
+        if self.stress is not None:
+            stress = self.stress(with_scaled_lai(with_stand_ins(forcing), site, self.sites))
+        elif isinstance(self.in_loop, ReadsHalfHours):
+            more["features"] = self.in_loop.columns(with_scaled_lai(with_stand_ins(forcing), site, self.sites))
         out = self.physics(columns, stress=stress, **more)
-        return {**out, "stress": torch.ones_like(forcing["air_temperature"]) if stress is None else stress}
+        used = out.pop("in_loop_factor", None) if stress is None else stress
+        return {**out, "stress": torch.ones_like(forcing["air_temperature"]) if used is None else used}
+
+    @property
+    def in_loop(self) -> nn.Module | None:
+        """The network that the physics evaluates for every leaf, if there is one."""
+        return getattr(self.physics, "in_loop", None)
 
     def take_statistics(self, statistics: ScalingStatistics) -> None:
         """Those of its inputs to a stress module that standardises them."""
-        if isinstance(self.stress, StandardisesInputs):
-            self.stress.set_statistics(statistics)
+        module = self.in_loop if self.stress is None else self.stress
+        if isinstance(module, StandardisesInputs):
+            module.set_statistics(statistics)
 
     def fluxes(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """`forward` of a batch."""
@@ -235,9 +251,11 @@ class HybridCanopy(FluxTask):
         """AdamW with a learning rate for the stress module and one for the process parameters."""
         settings = self.hparams
         groups = []
-        if self.stress is not None and (weights := [p for p in self.stress.parameters() if p.requires_grad]):
+        module = self.in_loop if self.stress is None else self.stress
+        if module is not None and (weights := [p for p in module.parameters() if p.requires_grad]):
             groups.append({"params": weights, "lr": settings["network_lr"], "weight_decay": settings["weight_decay"]})
-        if raw := [p for p in self.physics.parameters() if p.requires_grad]:
+        own = set() if module is None else {id(p) for p in module.parameters()}
+        if raw := [p for p in self.physics.parameters() if p.requires_grad and id(p) not in own]:
             groups.append({"params": raw, "lr": settings["parameter_lr"], "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(groups)
         if settings["schedule"] == "constant":
