@@ -43,14 +43,16 @@ class Humidity(torch.nn.Module):
         return features[..., 0]
 
 
-@pytest.fixture(scope="module", params=[1, 3])
-def canopy(request):
-    return cv.Canopy(SITE.model_copy(update={"n_layers": request.param}), options=TIGHT)
-
-
 @pytest.fixture(scope="module")
 def one_layer():
     return cv.Canopy(SITE.model_copy(update={"n_layers": 1}), options=TIGHT)
+
+
+@pytest.fixture(scope="module")
+def ready(one_layer):
+    """One canopy with a network for all tests, which take copies of it: copies share the compiled programs."""
+    torch.manual_seed(3)
+    return TorchCanopy(one_layer, ("kball",), in_loop=Scaled().double())
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +68,21 @@ def features():
     return {"wetness": torch.linspace(-1.0, 1.0, ROWS, dtype=torch.float64)}
 
 
-def network() -> Scaled:
-    torch.manual_seed(3)
-    return Scaled().double()
-
-
 def total(out):
     return (out["LE"] / 100).sum() + (out["NEE"] / 10).sum() + (out["H"] / 100).sum()
 
 
-def test_derivatives_to_weights_parameters_forcing_and_features(canopy, forcing, features):
-    op = TorchCanopy(canopy, ("kball",), in_loop=network())
-    inputs = {name: column.clone().requires_grad_() for name, column in forcing.items()}
-    extra = {"wetness": features["wetness"].clone().requires_grad_()}
+def of_variables(columns):
+    return {name: column.clone().requires_grad_() for name, column in columns.items()}
+
+
+@pytest.mark.parametrize("n_layers", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 50))])
+def test_derivatives_to_weights_parameters_forcing_and_features(ready, forcing, features, n_layers):
+    op = copy.deepcopy(ready)
+    if n_layers > 1:
+        canopy = cv.Canopy(SITE.model_copy(update={"n_layers": n_layers}), options=TIGHT)
+        op = TorchCanopy(canopy, ("kball",), in_loop=op.in_loop)
+    inputs, extra = of_variables(forcing), of_variables(features)
     total(op(inputs, features=extra)).backward()
     weights = dict(op.in_loop.named_parameters())
     assert all(w.grad is not None and w.grad.abs().max() > 0 for w in weights.values())
@@ -112,18 +116,17 @@ def test_derivatives_to_weights_parameters_forcing_and_features(canopy, forcing,
     )
 
 
-def test_a_network_of_the_half_hour_alone_is_a_stress_outside_the_loop(canopy, forcing):
+def test_a_network_of_the_half_hour_alone_is_a_stress_outside_the_loop(one_layer, forcing):
     torch.manual_seed(0)
     layers = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1), torch.nn.Sigmoid())
     layers.double()
-    inside = TorchCanopy(canopy, in_loop=InLoop(layers, ["soil_water_content"]))(forcing)
     factor = layers(forcing["soil_water_content"][:, None])[:, 0].detach()
-    outside = TorchCanopy(canopy)(forcing, stress=factor)
-    assert inside["converged"].all()
-    torch.testing.assert_close(inside["LE"], outside["LE"], rtol=0, atol=1e-8)
-    both = TorchCanopy(canopy, in_loop=InLoop(layers, ["soil_water_content"]))(forcing, stress=factor)
-    squared = TorchCanopy(canopy)(forcing, stress=factor**2)
-    torch.testing.assert_close(both["LE"], squared["LE"], rtol=0, atol=1e-8)
+    before = torch.linspace(0.3, 1.0, ROWS, dtype=torch.float64)
+    both = TorchCanopy(one_layer, in_loop=InLoop(layers, ["soil_water_content"]))(forcing, stress=before)
+    outside = TorchCanopy(one_layer)(forcing, stress=factor * before)
+    assert both["converged"].all()
+    torch.testing.assert_close(both["LE"], outside["LE"], rtol=0, atol=1e-8)
+    torch.testing.assert_close(both["in_loop_factor"], factor, rtol=0, atol=1e-12)
 
 
 def test_a_network_that_gives_the_humidity_is_the_ball_berry_equation(one_layer, forcing):
@@ -136,66 +139,72 @@ def test_a_network_that_gives_the_humidity_is_the_ball_berry_equation(one_layer,
         TorchCanopy(medlyn, in_loop=Humidity())(forcing)
 
 
-def test_weights_are_torch_parameters(one_layer, forcing, features):
-    op = TorchCanopy(one_layer, in_loop=network())
+def test_weights_are_torch_parameters(ready, forcing, features):
+    op = copy.deepcopy(ready)
     assert {"in_loop.layers.0.weight", "in_loop.layers.2.bias", "in_loop.mean"} <= set(op.state_dict())
-    before = op(forcing, features=features)
-    other = TorchCanopy(one_layer, in_loop=Scaled().double())
-    other.load_state_dict(op.state_dict())
-    torch.testing.assert_close(other(forcing, features=features)["LE"], before["LE"], rtol=0, atol=0)
-    again = pickle.loads(pickle.dumps(op))
-    torch.testing.assert_close(again(forcing, features=features)["LE"], before["LE"], rtol=0, atol=0)
-    twin = copy.deepcopy(op)
-    traces = dict(twin._loop_bridges) and next(iter(op._loop_bridges.values())).fluxes.operation.traces.copy()
+
+    def latent_heat(op):
+        out = op(of_variables(forcing), features=of_variables(features))
+        return out["LE"].detach()
+
+    before = latent_heat(op)
+    program = op._loop_bridges[torch.float64].fluxes.operation
+    traces = program.traces.copy()
     with torch.no_grad():
-        twin.in_loop.layers[2].bias.add_(1.0)
-        twin.in_loop.sd.mul_(2.0)
-    moved = twin(forcing, features=features)
-    assert (moved["LE"] - before["LE"]).abs().max() > 0.1, "the copy computes with its own weights and buffers"
-    torch.testing.assert_close(op(forcing, features=features)["LE"], before["LE"], rtol=0, atol=0)
-    assert next(iter(twin._loop_bridges.values())) is next(iter(op._loop_bridges.values())), "one program serves both"
-    if traces:
-        assert next(iter(op._loop_bridges.values())).fluxes.operation.traces == traces
+        op.in_loop.layers[2].bias.add_(1.0)
+        op.in_loop.sd.mul_(2.0)
+    moved = latent_heat(op)
+    assert (moved - before).abs().max() > 0.1, "weights and buffers are arguments of the program"
+    torch.testing.assert_close(latent_heat(ready), before, rtol=0, atol=0)
+    restored = copy.deepcopy(ready)
+    restored.load_state_dict(op.state_dict())
+    torch.testing.assert_close(latent_heat(restored), moved, rtol=0, atol=0)
+    assert restored._loop_bridges[torch.float64].fluxes.operation is program and program.traces == traces
+    again = pickle.loads(pickle.dumps(op))
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), op.parameters(), strict=True))
+    assert again._loop.inputs == INPUTS
 
 
-def test_single_precision_agrees(one_layer, forcing, features):
-    op = TorchCanopy(cv.Canopy(one_layer.site), in_loop=network())
+@pytest.mark.slow
+def test_single_precision_agrees(ready, one_layer, forcing, features):
+    op = TorchCanopy(cv.Canopy(one_layer.site), in_loop=ready.in_loop)
     double = op(forcing, features=features)
     single = op({n: c.float() for n, c in forcing.items()}, features={n: c.float() for n, c in features.items()})
     assert single["LE"].dtype == torch.float32 and single["converged"].all()
     torch.testing.assert_close(single["LE"].double(), double["LE"], rtol=1e-3, atol=0.1)
 
 
-def test_a_missing_feature_is_flagged_and_has_no_influence(one_layer, forcing, features):
+def test_a_missing_feature_is_flagged_and_has_no_influence(ready, forcing, features):
+    out_of_use = [0, 7]
+
     def gradients(wetness):
-        op = TorchCanopy(one_layer, ("kball",), in_loop=network())
-        out = op(forcing, features={"wetness": wetness})
-        total({name: value[out["converged"]] for name, value in out.items()}).backward()
-        return out, [p.grad for p in op.parameters()]
+        op, columns = copy.deepcopy(ready), of_variables(forcing)
+        out = op(columns, features={"wetness": wetness.clone().requires_grad_()})
+        used = torch.ones(ROWS, dtype=torch.bool)
+        used[out_of_use] = False
+        total({name: value[used] for name, value in out.items()}).backward()
+        return out, [p.grad for p in (*op.parameters(), *columns.values()) if p.grad is not None]
 
     broken = features["wetness"].clone()
-    broken[[0, 7]] = torch.nan
+    broken[out_of_use] = torch.nan
     out, ours = gradients(broken)
-    assert out["reason"][[0, 7]].tolist() == [CLOSURE, CLOSURE] and int((~out["converged"]).sum()) == 2
-    assert out["LE"][[0, 7]].isnan().all() and "closure" in cv.REASONS[CLOSURE]
-    kept = [i for i in range(ROWS) if i not in (0, 7)]
-    op = TorchCanopy(one_layer, ("kball",), in_loop=network())
-    total({n: v[kept] for n, v in op(forcing, features=features).items()}).backward()
-    for one, other in zip(ours, op.parameters(), strict=True):
-        torch.testing.assert_close(one, other.grad, rtol=0, atol=0)
+    assert out["reason"][out_of_use].tolist() == [CLOSURE, CLOSURE] and int((~out["converged"]).sum()) == 2
+    assert out["LE"][out_of_use].isnan().all() and "closure" in cv.REASONS[CLOSURE]
+    for one, other in zip(ours, gradients(features["wetness"])[1], strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_refusals_say_what_to_do(one_layer, forcing, features):
+def test_refusals_say_what_to_do(ready, one_layer, forcing, features):
     with pytest.raises(ValueError, match="does not say what it reads.*Wrap it: bridges.InLoop"):
         TorchCanopy(one_layer, in_loop=torch.nn.Linear(2, 1))
     with pytest.raises(ValueError, match=r"'wetness'.*features=\{'wetness': "):
-        TorchCanopy(one_layer, in_loop=network())(forcing)
+        TorchCanopy(one_layer, in_loop=ready.in_loop)(forcing)
     with pytest.raises(ValueError, match="does not read dryness"):
-        TorchCanopy(one_layer, in_loop=network())(forcing, features={**features, "dryness": features["wetness"]})
+        TorchCanopy(one_layer, in_loop=ready.in_loop)(forcing, features={**features, "dryness": features["wetness"]})
     with pytest.raises(ValueError, match="no network in the loop to read wetness"):
         TorchCanopy(one_layer)(forcing, features=features)
     with pytest.raises(TypeError, match=r"features\['wetness'\] has shape \(7,\)"):
-        TorchCanopy(one_layer, in_loop=network())(forcing, features={"wetness": features["wetness"][:7]})
+        TorchCanopy(one_layer, in_loop=ready.in_loop)(forcing, features={"wetness": features["wetness"][:7]})
     with pytest.raises(NetworkError, match="one number per leaf"):
         TorchCanopy(one_layer, in_loop=InLoop(torch.nn.Linear(1, 2), ["leaf_vpd"]))(forcing)
 
