@@ -286,6 +286,31 @@ def test_training_in_float32(tower):
     assert all(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
+def test_a_network_in_the_loop_is_trained_and_comes_back_from_its_checkpoint(tower, tmp_path):
+    data = FluxTowerDataModule(
+        datasets=[(SITE, tower)], block_days=0.5, batch_size=BATCH, test_fraction=0.2, dtype="float64", val_every=0
+    )
+    stress = {"module": "in_loop", "inputs": ["leaf_vpd", "soil_water_content"], "hidden": [3]}
+    model = HybridCanopy([SITE], tunable=["kball"], stress=stress)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    assert set(before) >= {"physics.raw.kball", "physics.in_loop.perceptron.head.weight"}
+    fit = trainer(max_steps=2)
+    fit.fit(model, datamodule=data)
+    assert fit.callback_metrics["train/skipped_steps"] == fit.callback_metrics["train/not_converged"] == 0
+    assert all(not torch.equal(before[name], p) for name, p in model.named_parameters())
+    assert model.in_loop.input_sd[1] == pytest.approx(data.statistics.inputs["soil_water_content"].sd)
+    rates = {id(p): group["lr"] for group in fit.optimizers[0].param_groups for p in group["params"]}
+    assert len(rates) == len(before), "every weight is in one group, once"
+    fit.save_checkpoint(tmp_path / "model.ckpt")
+    again = HybridCanopy.load_from_checkpoint(tmp_path / "model.ckpt")
+    batch = data.parts["train"].__getitems__(range(BATCH))
+    with torch.no_grad():
+        ours, theirs = (m(batch["forcing"], batch["site"]) for m in (model, again))
+    assert torch.equal(ours["LE"], theirs["LE"]) and ((ours["stress"] > 0) & (ours["stress"] <= 1)).all()
+    with pytest.raises(ValueError, match="part of the physics"):
+        HybridCanopy([SITE], stress="in_loop", physics=model.physics)
+
+
 def test_sites_with_parameters_of_their_own(physics, tower):
     """A batch that mixes two sites gives each the fluxes it has with its own constants and its own parameter."""
     sites = [SITE, cv.Site.named("US-Hn1", n_layers=1, lai_scale=1.0)]
