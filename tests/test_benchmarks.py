@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_canopy_benchmark_and_its_report(tmp_path):
     """One layer, forward, batches of one: the smallest of the cases, by the commands of `make bench`."""
     results, table = tmp_path / "bench.json", tmp_path / "results.md"

@@ -1,4 +1,4 @@
-"""What a closure in the loop may read of each leaf, by name."""
+"""What a closure in the loop may read of each leaf, by name; the network of [Jiang2025] reads `inverse_leaf_humidity`."""
 
 from __future__ import annotations
 

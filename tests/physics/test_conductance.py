@@ -136,7 +136,10 @@ def test_medlyn_is_ball_berry_where_their_slopes_agree(p):
     np.testing.assert_allclose(gas_exchange(rates, x["ca"], x["g"], same).net, theirs.net, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "slope"), [("medlyn", "medlyn_slope"), ("leuning", "leuning_slope")])
+@pytest.mark.parametrize(
+    ("name", "slope"),
+    [("medlyn", "medlyn_slope"), pytest.param("leuning", "leuning_slope", marks=pytest.mark.slow)],
+)
 def test_in_the_canopy(name, slope):
     """One layer, by day: converged, the energy closes, and the derivative by the slope is that of the converged model."""
     options = cv.SolverOptions(tolerance=1e-9, adjoint_tolerance=1e-10, max_passes=300)

@@ -90,6 +90,7 @@ def test_flights_cut_by_the_limit_are_counted():
     assert 500 < inside <= 1000
 
 
+@pytest.mark.slow
 def test_same_seed_same_matrix(small):
     again = generate(SMALL, 16_000, 0)
     assert np.array_equal(again[0], small[0][0]) and np.array_equal(again[1], small[0][1])
@@ -189,6 +190,7 @@ def test_the_time_limit_of_the_published_single_layer_matrix_is_what_cuts_it():
     assert 0.88 < cut < 0.95
 
 
+@pytest.mark.slow
 def test_the_published_matrix_is_the_same_flight_in_a_lower_domain(shared):
     """With the published domain (2 h), ground value and limit the flights give the published matrix."""
     published = read_dispersion_csv(shared / "data" / "dij" / "Dij_US-Bi1_50L.csv", 50, 50)

@@ -90,6 +90,7 @@ def test_derivatives_to_weights_parameters_and_forcing(canopy, forcing):
         np.testing.assert_allclose(derivative[name].sum(), difference(name, jnp.ones(ROWS)), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_closure_that_is_constant_is_that_stress(canopy, forcing):
     constant = WarmLeavesClose(jnp.array([1.0, 0.0]))
     inside = canopy.solve(forcing, constant)
@@ -120,6 +121,7 @@ def test_parts_of_a_batch_are_the_batch(canopy, forcing):
     )
 
 
+@pytest.mark.slow
 def test_a_network_inside_the_canopy(forcing):
     canopy = cv.Canopy(SYNTHETIC_SITES["SYN-Ari"].model_copy(update={"n_layers": 1}), options=TIGHT)
     scheme = Network(eqx.nn.MLP(7, 1, 4, 1, key=jax.random.key(0)))

@@ -130,9 +130,7 @@ def test_equal_to_the_batch_without_them():
     np.testing.assert_allclose(le[keep], expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "stress", [pytest.param(name, marks=[pytest.mark.slow] * (name != "jarvis")) for name in cv.STRESSES]
-)
+@pytest.mark.parametrize("stress", [pytest.param(name, marks=pytest.mark.slow) for name in cv.STRESSES])
 def test_schemes_never_see_a_broken_row(stress):
     """Their derivative at a number that is none would reach the parameters that they share."""
     canopy = cv.Canopy(SITE.model_copy(update={"n_layers": 1}), stress=stress)

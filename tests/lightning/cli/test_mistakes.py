@@ -102,6 +102,7 @@ def test_results_of_an_earlier_run_are_not_replaced(fit, capsys):
     assert Path("mine/config.yaml").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_without_logger_and_checkpoints_a_run_still_has_its_folder(fit, capsys):
     assert main([*fit, "--trainer.logger=false", "--trainer.enable_checkpointing=false", "--trainer.max_epochs=1"]) == 0
     shown = capsys.readouterr().out

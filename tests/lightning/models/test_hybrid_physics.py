@@ -228,6 +228,7 @@ np.savez(sys.argv[1], x64=jax.config.jax_enable_x64, **values)
 """
 
 
+@pytest.mark.slow
 def test_double_precision_whatever_the_setting_of_jax(tmp_path):
     """A process that never touches JAX's settings gets the numbers of one in double precision, and keeps its setting."""
     results = []
