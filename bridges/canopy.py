@@ -292,7 +292,7 @@ class _Bridged:
         )
         fluxes = {name: jnp.asarray(value) for name, value in vars(solution.fluxes).items()}
         state = {} if start is None else {"state": solution.state}
-        factor = {} if closure is None else {"in_loop_factor": jax.lax.stop_gradient(closure.mean(solution.profiles))}
+        factor = {} if solution.in_loop_factor is None else {"in_loop_factor": solution.in_loop_factor}
         return {**fluxes, **solution.diagnostics._asdict(), **state, **factor}
 
 

@@ -19,9 +19,11 @@ from .parameters import Parameters
 from .physics.conductance import CONDUCTANCES
 from .physics.dispersion import dispersion_matrix
 from .physics.leaf_angle import leaf_angle_weights
+from .physics.leaf_exchange import leaf_environment
 from .physics.state import Profiles, Scheme, SiteArrays
 from .site import Site
 from .solver.acceptance import (
+    FACTOR,
     NOT_CONVERGED,
     NOT_PHYSICAL,
     REASONS,
@@ -30,7 +32,7 @@ from .solver.acceptance import (
     reason_not_to_solve,
     with_stand_ins,
 )
-from .solver.batches import number_of_rows, on_rows, record_chunk
+from .solver.batches import map_rows, number_of_rows, on_rows, record_chunk
 from .solver.implicit import Inputs, Solved, solve_canopy
 from .solver.options import Axes, SolverOptions, Static
 from .spelling import unknown
@@ -51,12 +53,14 @@ class Diagnostics(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """Everything about a batch of half-hours. `state`: the unknowns `[time, 5 N + 1]`, a start for `Canopy.compute`."""
+    """Everything about a batch of half-hours. `state`: the unknowns `[time, 5 N + 1]`, a start for `Canopy.compute`;
+    `in_loop_factor`: mean over the leaf area of the factor of a scheme in the loop, None without one. Both without derivative."""
 
     fluxes: Fluxes
     profiles: Profiles
     diagnostics: Diagnostics
     state: Float[Array, "time unknown"]
+    in_loop_factor: Float[Array, " time"] | None = None
 
 
 class NotConvergedWarning(UserWarning):
@@ -303,9 +307,28 @@ def _solution(static: Static, inputs: Inputs, site_index: Any = None, start: Any
     physical = jnp.all(jnp.isfinite(profiles.air_temperature), axis=1) & jnp.all(profiles.vapour_pressure > 0, axis=1)
     reason = jnp.where(reason != SOLVED, reason, jnp.where(solver.converged, SOLVED, NOT_CONVERGED))
     reason = jnp.where((reason == SOLVED) & ~physical, NOT_PHYSICAL, reason)
+    factor = None
+    if inputs.closure is not None:
+        factor, positive = _factor_in_loop(static, inputs, profiles)
+        reason = jnp.where((reason == SOLVED) & ~positive, FACTOR, reason)
     diagnostics = Diagnostics(passes=solver.passes, residual=solver.residual, converged=reason == SOLVED, reason=reason)
-    diagnostics, state = jax.lax.stop_gradient((diagnostics, solver.value))
-    return Solution(fluxes=fluxes, profiles=profiles, diagnostics=diagnostics, state=state)
+    diagnostics, state, factor = jax.lax.stop_gradient((diagnostics, solver.value, factor))
+    return Solution(fluxes=fluxes, profiles=profiles, diagnostics=diagnostics, state=state, in_loop_factor=factor)
+
+
+def _factor_in_loop(static: Static, inputs: Inputs, solved: Profiles) -> tuple[Any, Any]:
+    """Of the solved leaves: mean factor of the half-hour, and whether all factors are positive."""
+
+    def of_one(row: Inputs, solved: Profiles) -> tuple[Any, Any]:
+        n, closure = static.scheme.n_layers, cast(LoopClosure, row.closure)
+        leaves = leaf_environment(
+            solved.leaf_temperature, solved.vapour_pressure[:n], solved.co2[:n], solved.absorbed_par
+        )
+        factor = jnp.broadcast_to(closure(row.forcing, leaves, row.parameters), solved.leaf_temperature.shape)
+        mean = jnp.mean(solved.sunlit * factor[0] + (1.0 - solved.sunlit) * factor[1])
+        return mean, jnp.all(factor > 0.0)
+
+    return map_rows(static.axes, of_one, inputs, solved)
 
 
 _compiled_solution = jax.jit(_solution, static_argnums=0)
@@ -323,6 +346,11 @@ def warn_not_converged(diagnostics: Diagnostics, options: SolverOptions) -> None
                 f"{failed.size} of {reason.size} half-hours did not converge within {options.max_passes} passes (rows "
                 f"{rows}; largest residual {residual:.3g} W m-2). Mask them with diagnostics.converged, or raise "
                 "SolverOptions.max_passes."
+            )
+        elif code == FACTOR:
+            text = (
+                f"{failed.size} of {reason.size} half-hours have no valid solution (rows {rows}): {REASONS[int(code)]}. "
+                "Mask them with diagnostics.converged, and let the scheme give positive numbers."
             )
         else:
             text = (

@@ -19,7 +19,7 @@ from ..parameters import Parameters
 from .batches import by_row
 from .options import Axes
 
-SOLVED, FORCING, STRESS, PARAMETER, NOT_CONVERGED, NOT_PHYSICAL, SITE, CLOSURE = range(8)
+SOLVED, FORCING, STRESS, PARAMETER, NOT_CONVERGED, NOT_PHYSICAL, SITE, CLOSURE, FACTOR = range(9)
 REASONS: dict[int, str] = {
     SOLVED: "solved",
     FORCING: "a forcing value is missing or outside the range of FORCING_TABLE",
@@ -29,6 +29,7 @@ REASONS: dict[int, str] = {
     NOT_PHYSICAL: "the air of the solution is not physical",
     SITE: "its site index is none of the canopy's sites",
     CLOSURE: "an input of the closure in the loop is not a finite number",
+    FACTOR: "the factor of the closure in the loop is not positive",
 }
 """What the numbers in `Diagnostics.reason` mean."""
 

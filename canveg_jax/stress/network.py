@@ -6,14 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..forcing import Forcing
 from ..parameters import Parameters
-from ..physics.leaf_exchange import leaf_environment
-from ..physics.state import LeafEnvironment, Leaves, Profiles
+from ..physics.state import LeafEnvironment, Leaves
 from .base import AbstractStress
 from .leaf_inputs import LEAF_INPUTS, leaf_features
 
@@ -59,23 +56,8 @@ class LeafNetwork(AbstractStress):
     def __call__(self, forcing: Forcing, leaf: LeafEnvironment | None, parameters: Parameters) -> Leaves:
         del forcing, parameters
         assert leaf is not None, "a scheme in the loop is called with the state of the leaves"
-        return self.of_leaves(leaf)
-
-    def of_leaves(self, leaf: LeafEnvironment) -> Leaves:
-        """The factor of each leaf of a half-hour."""
         factor = self.network(self.weights, leaf_features(self.inputs, leaf, self.columns))
         return factor[..., 0] if factor.ndim > leaf.temperature.ndim else factor
-
-    def mean(self, solved: Profiles) -> Float[Array, " time"]:
-        """The factor of solved half-hours, `[time]`: mean over the leaf area; not a number where nothing was solved."""
-
-        def of_one(row: Profiles, columns: Any) -> Any:
-            n = row.leaf_temperature.shape[-1]
-            leaf = leaf_environment(row.leaf_temperature, row.vapour_pressure[:n], row.co2[:n], row.absorbed_par)
-            factor = type(self)(self.weights, columns, inputs=self.inputs, network=self.network).of_leaves(leaf)
-            return jnp.mean(row.sunlit * factor[0] + (1.0 - row.sunlit) * factor[1])
-
-        return jax.vmap(of_one)(solved, self.columns)
 
 
 class LeafHumidityNetwork(LeafNetwork):

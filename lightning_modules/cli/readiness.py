@@ -45,6 +45,8 @@ def require_checkpoint(path: str) -> None:
         FileNotFoundError: there is none.
         ValueError: the file is no checkpoint.
     """
+    import pickle
+
     import torch
 
     if path in ("best", "last", "hpc") or "://" in path or ":" in path.split("/")[0]:
@@ -53,7 +55,7 @@ def require_checkpoint(path: str) -> None:
         raise FileNotFoundError(f"ckpt_path: {path} does not exist, or is no file.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"ckpt_path: {path} is no checkpoint that can be read ({reason})") from error
     if not isinstance(content, dict) or "state_dict" not in content:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,9 +12,10 @@ from canveg_jax.spelling import unknown
 from canveg_jax.stress import LEAF_INPUTS
 from canveg_jax.stress.base import LOWEST_FACTOR
 
-from ..data.inputs import NETWORK_INPUTS
+from ..data.inputs import NETWORK_INPUTS, check_inputs
 from ..data.statistics import ScalingStatistics
 from .perceptrons import MonotonePerceptron, Perceptron
+from .stress_network import check_monotone, logit_of_start
 
 DEFAULT_LEAF_INPUTS = ("leaf_vpd", "soil_water_content")
 PUBLISHED_INPUTS = ("soil_water_content", "inverse_leaf_humidity")
@@ -73,7 +73,8 @@ class LeafStressNetwork(nn.Module):
                 "preset 'published' fixes inputs, hidden, activation, initial and monotone; leave them out, or use 'factor'."
             )
         default = PUBLISHED_INPUTS if self.replaces_humidity else DEFAULT_LEAF_INPUTS
-        self.inputs = _checked(default if inputs is None else inputs)
+        known = {**LEAF_INPUTS, **NETWORK_INPUTS}
+        self.inputs = check_inputs(default if inputs is None else inputs, known, "input of the stress in the loop")
         hidden = PUBLISHED_HIDDEN if hidden is None else tuple(hidden)
         self.config: dict[str, Any] = {"preset": preset}
         if not self.replaces_humidity:
@@ -94,12 +95,8 @@ class LeafStressNetwork(nn.Module):
             widths = (len(self.inputs), *hidden)
             layers = [(nn.Linear(a, b), nn.Tanh()) for a, b in zip(widths[:-1], widths[1:], strict=True)]
             return nn.Sequential(*(part for layer in layers for part in layer), nn.Linear(widths[-1], 1))
-        if not LOWEST_FACTOR < initial < 1.0:
-            raise ValueError(f"initial must be between {LOWEST_FACTOR} and 1, both excluded; got {initial!r}.")
-        if monotone and activation != "tanh":
-            raise ValueError(f"monotone=True needs an increasing activation; got {activation!r}, use 'tanh'.")
-        share = (initial - LOWEST_FACTOR) / (1.0 - LOWEST_FACTOR)
-        offset = math.log(share / (1.0 - share))
+        offset = logit_of_start(initial)
+        check_monotone(monotone, activation)
         if monotone:
             known = {**LEAF_INPUTS, **NETWORK_INPUTS}
             return MonotonePerceptron([known[name].direction for name in self.inputs], hidden, offset)
@@ -128,14 +125,3 @@ class LeafStressNetwork(nn.Module):
         if self.replaces_humidity:
             return torch.sigmoid(z)
         return LOWEST_FACTOR + (1.0 - LOWEST_FACTOR) * torch.sigmoid(z)
-
-
-def _checked(names: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(names)
-    known = [*LEAF_INPUTS, *NETWORK_INPUTS]
-    for name in names:
-        if name not in known:
-            raise ValueError(unknown("input of the stress in the loop", name, known))
-    if not names or len(set(names)) != len(names):
-        raise ValueError(f"expected different inputs, at least one; got {list(names)}.")
-    return names

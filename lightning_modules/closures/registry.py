@@ -74,4 +74,4 @@ def stress_specification(stress: nn.Module | None) -> dict[str, Any] | str | Non
 
 def evaluated_in_loop(stress: nn.Module | None) -> bool:
     """Whether a stress module is evaluated for every leaf inside the solver (`TorchCanopy(in_loop=...)`)."""
-    return bool(getattr(stress, "in_loop", False))
+    return getattr(stress, "in_loop", False) is True

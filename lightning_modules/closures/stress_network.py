@@ -49,18 +49,14 @@ class StressNetwork(nn.Module):
     ):
         super().__init__()
         self.inputs = check_inputs(inputs)
-        if not LOWEST_FACTOR < initial < 1.0:
-            raise ValueError(f"initial must be between {LOWEST_FACTOR} and 1, both excluded; got {initial!r}.")
-        if monotone and activation != "tanh":
-            raise ValueError(f"monotone=True needs an increasing activation; got {activation!r}, use 'tanh'.")
+        offset = logit_of_start(initial)
+        check_monotone(monotone, activation)
         self.config: dict[str, Any] = {
             "inputs": list(self.inputs), "hidden": list(hidden), "activation": activation, "initial": float(initial),
             "monotone": bool(monotone),
         }  # fmt: skip
         self.register_buffer("input_mean", torch.zeros(len(self.inputs), dtype=torch.float64))
         self.register_buffer("input_sd", torch.ones(len(self.inputs), dtype=torch.float64))
-        share = (initial - LOWEST_FACTOR) / (1.0 - LOWEST_FACTOR)
-        offset = math.log(share / (1.0 - share))
         if monotone:
             self.perceptron: nn.Module = MonotonePerceptron(
                 [NETWORK_INPUTS[name].direction for name in self.inputs], hidden, offset
@@ -80,3 +76,21 @@ class StressNetwork(nn.Module):
         scaled = (columns - self.input_mean.to(columns.dtype)) / self.input_sd.to(columns.dtype)
         z = self.perceptron(scaled.to(next(self.perceptron.parameters()).dtype)).squeeze(-1)
         return LOWEST_FACTOR + (1.0 - LOWEST_FACTOR) * torch.sigmoid(z).to(columns.dtype)
+
+
+def logit_of_start(initial: float) -> float:
+    """The z whose factor `0.001 + 0.999 sigmoid(z)` is `initial`.
+
+    Raises:
+        ValueError: no z has it.
+    """
+    if not LOWEST_FACTOR < initial < 1.0:
+        raise ValueError(f"initial must be between {LOWEST_FACTOR} and 1, both excluded; got {initial!r}.")
+    share = (initial - LOWEST_FACTOR) / (1.0 - LOWEST_FACTOR)
+    return math.log(share / (1.0 - share))
+
+
+def check_monotone(monotone: bool, activation: str) -> None:
+    """Raise ValueError if a monotone network was asked for with an activation that does not increase."""
+    if monotone and activation != "tanh":
+        raise ValueError(f"monotone=True needs an increasing activation; got {activation!r}, use 'tanh'.")

@@ -50,16 +50,18 @@ NETWORK_INPUTS: dict[str, NetworkInput] = {
 DEFAULT_NETWORK_INPUTS = ("soil_water_content", "vapour_pressure_deficit", "air_temperature", "shortwave_in", "lai")
 
 
-def check_inputs(names: Iterable[str]) -> tuple[str, ...]:
-    """The names as a tuple.
+def check_inputs(
+    names: Iterable[str], known: Iterable[str] = tuple(NETWORK_INPUTS), what: str = "network input"
+) -> tuple[str, ...]:
+    """The names as a tuple; `what` they are, for the message.
 
     Raises:
         ValueError: an unknown name, one given twice, or none.
     """
     names = tuple(names)
     for name in names:
-        if name not in NETWORK_INPUTS:
-            raise ValueError(unknown("network input", name, NETWORK_INPUTS))
+        if name not in known:
+            raise ValueError(unknown(what, name, known))
     if not names or len(set(names)) != len(names):
         raise ValueError(f"expected different inputs, at least one; got {list(names)}.")
     return names

@@ -9,7 +9,7 @@ import torch
 
 import canveg_jax as cv
 from bridges import InLoop, NetworkError, TorchCanopy
-from canveg_jax.solver.acceptance import CLOSURE
+from canveg_jax.solver.acceptance import CLOSURE, FACTOR
 from canveg_jax.synthetic import SYNTHETIC_SITES, synthetic_weather
 
 TIGHT = cv.SolverOptions(tolerance=1e-10, max_passes=200, adjoint_tolerance=1e-12, adjoint_max_passes=300)
@@ -192,6 +192,22 @@ def test_a_missing_feature_is_flagged_and_has_no_influence(ready, forcing, featu
     assert out["LE"][out_of_use].isnan().all() and "closure" in cv.REASONS[CLOSURE]
     for one, other in zip(ours, gradients(features["wetness"])[1], strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_factor_that_is_not_positive_is_flagged(one_layer, forcing):
+    """The solver would go through with it: stomata that close below nothing."""
+
+    class Signed(torch.nn.Module):
+        inputs = ("soil_water_content",)
+
+        def forward(self, features):
+            return features[..., 0] - 0.1
+
+    wet = {**forcing, "soil_water_content": torch.full((ROWS,), 0.3, dtype=torch.float64)}
+    wet["soil_water_content"][[2, 5]] = torch.tensor([0.05, 0.1], dtype=torch.float64)
+    out = TorchCanopy(one_layer, in_loop=Signed())(wet)
+    assert out["reason"][[2, 5]].tolist() == [FACTOR, FACTOR] and not out["converged"][[2, 5]].any()
+    assert int(out["converged"].sum()) == ROWS - 2
 
 
 def test_refusals_say_what_to_do(ready, one_layer, forcing, features):
