@@ -309,10 +309,10 @@ def _solution(static: Static, inputs: Inputs, site_index: Any = None, start: Any
     reason = jnp.where((reason == SOLVED) & ~physical, NOT_PHYSICAL, reason)
     factor = None
     if inputs.closure is not None:
-        factor, positive = _factor_in_loop(static, inputs, profiles)
+        factor, positive = _factor_in_loop(static, *jax.lax.stop_gradient((inputs, profiles)))
         reason = jnp.where((reason == SOLVED) & ~positive, FACTOR, reason)
     diagnostics = Diagnostics(passes=solver.passes, residual=solver.residual, converged=reason == SOLVED, reason=reason)
-    diagnostics, state, factor = jax.lax.stop_gradient((diagnostics, solver.value, factor))
+    diagnostics, state = jax.lax.stop_gradient((diagnostics, solver.value))
     return Solution(fluxes=fluxes, profiles=profiles, diagnostics=diagnostics, state=state, in_loop_factor=factor)
 
 

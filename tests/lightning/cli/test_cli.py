@@ -180,27 +180,6 @@ def test_simulate_needs_the_folder_of_its_output(capsys):
     assert "no/such" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--model.netwrk_lr=1"], "netwrk_lr"),
-        (["--data.batchsize=1"], "batchsize"),
-        (["--model.network_lr=fast"], "network_lr"),
-        (["--trainer.precision=16-mixed"], "would round the physics"),
-        (["--model.tunable=[kbal]"], "Did you mean 'kball'"),
-        (["--data.folder=nowhere"], "does not exist"),
-    ],
-)
-def test_fit_refuses_with_a_message(arguments, message, csvs, capsys):
-    start = ["fit", "--config", str(EXAMPLES / "us_bi1.yaml"), f"--data.folder={csvs}", "--trainer.logger=false"]
-    try:
-        code = main([*start, *QUICK, *arguments])
-    except SystemExit as stop:
-        code = stop.code
-    assert code == 2
-    assert message in capsys.readouterr().err
-
-
 def test_print_config_shows_all_settings(csvs, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["fit", "--config", str(EXAMPLES / "us_bi1.yaml"), "--print_config"])

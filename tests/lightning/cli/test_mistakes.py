@@ -80,6 +80,11 @@ def lines_of(capsys, arguments) -> list[str]:
         (["--early_stopping.monitor=val/los"], "val/los is not logged by this run"),
         (["--model.stress={module: network, hiden: [4]}"], "Did you mean 'hidden'?"),
         (["--model.solver={max_pass: 4}"], "Did you mean 'max_passes'?"),
+        (["--model.tunable=[kbal]"], "Did you mean 'kball'"),
+        (["--model.stress={module: in_loop, inputs: [leaf_vdp]}"], "Did you mean 'leaf_vpd'?"),
+        (["--data.folder=nowhere"], "does not exist"),
+        (["--model.netwrk_lr=1"], "netwrk_lr"),
+        (["--model.network_lr=fast"], 'Parser key "model.network_lr"'),
     ],
 )
 def test_a_mistake_is_said_in_one_line(fit, arguments, message, capsys, monkeypatch):
