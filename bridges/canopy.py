@@ -21,6 +21,9 @@ from ._jax2torch.function import jax2torch
 from ._jax2torch.rows import Rows
 from .in_loop import LoopNetwork, LoopProgram
 
+WITHOUT_DERIVATIVE = ("state", "in_loop_factor")
+"""Outputs that tell of the solution."""
+
 SMALLEST_BATCH = 8
 """Rows; smaller batches are padded to it."""
 
@@ -142,13 +145,13 @@ class TorchCanopy(torch.nn.Module):
         if self._loop is None or self.in_loop is None:
             out = self._bridged.fluxes(raw, forcing, stress, site, site_arrays, start)
         else:
-            bridged = _bridged(self.canopy, self.per_site, self._loop.program(dtype))
-            self._loop_bridges[dtype] = bridged  # kept alive: canopies share what is in use
+            if dtype not in self._loop_bridges:  # kept here, because canopies share what is in use
+                self._loop_bridges[dtype] = _bridged(self.canopy, self.per_site, self._loop.program(dtype))
+            bridged = self._loop_bridges[dtype]
             weights = self._loop.state(self.in_loop, dtype)
             columns = {name: column.to(dtype) for name, column in columns.items()}
             out = bridged.fluxes(raw, forcing, stress, site, site_arrays, start, weights, columns)
-        if start is not None:
-            out = {**out, "state": out["state"].detach()}
+        out = {name: value.detach() if name in WITHOUT_DERIVATIVE else value for name, value in out.items()}
         return {name: value[:n_rows] for name, value in out.items()}
 
     def _columns(

@@ -85,6 +85,7 @@ class LoopNetwork:
         self.n_layers = n_layers
         self._like = copy.deepcopy(module).eval()
         self._programs: dict[torch.dtype, LoopProgram] = {}
+        self._buffers: tuple[str, ...] = ()
 
     def __deepcopy__(self, memo: dict) -> LoopNetwork:
         return self
@@ -131,13 +132,13 @@ class LoopNetwork:
             self._check(module, example)
             network, _ = torch2jax(module, example, free_axes=None)
             self._programs[dtype] = LoopProgram(network, self.inputs, self.replaces_humidity)
+            self._buffers = tuple(network.buffers)
         return self._programs[dtype]
 
     def state(self, module: torch.nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-        """Parameters and used buffers of the module, floating-point ones in this precision."""
-        used = self.program(dtype).network.buffers
+        """Parameters and used buffers of the module, floating-point ones in this precision; after `program`."""
         tensors = dict(module.named_parameters())
-        tensors |= {name: tensor for name, tensor in module.named_buffers() if name in used}
+        tensors |= {name: tensor for name, tensor in module.named_buffers() if name in self._buffers}
         return {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
 
     def _check(self, module: torch.nn.Module, example: torch.Tensor) -> None:

@@ -141,6 +141,7 @@ def test_a_network_that_gives_the_humidity_is_the_ball_berry_equation(one_layer,
 
 def test_weights_are_torch_parameters(ready, forcing, features):
     op = copy.deepcopy(ready)
+    assert not op(of_variables(forcing), features=of_variables(features))["in_loop_factor"].requires_grad
     assert {"in_loop.layers.0.weight", "in_loop.layers.2.bias", "in_loop.mean"} <= set(op.state_dict())
 
     def latent_heat(op):
@@ -192,6 +193,16 @@ def test_a_missing_feature_is_flagged_and_has_no_influence(ready, forcing, featu
     assert out["LE"][out_of_use].isnan().all() and "closure" in cv.REASONS[CLOSURE]
     for one, other in zip(ours, gradients(features["wetness"])[1], strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_it_compiles_into_one_graph_once_it_was_called(ready, forcing, features):
+    op = copy.deepcopy(ready)
+    with torch.no_grad():
+        expected = op(forcing, features=features)
+        out = torch.compile(op, fullgraph=True, backend="eager")(forcing, features=features)
+    assert not any(value.requires_grad for value in (expected["in_loop_factor"], out["in_loop_factor"]))
+    for name in ("LE", "in_loop_factor"):
+        torch.testing.assert_close(out[name], expected[name], rtol=0, atol=1e-9)
 
 
 def test_a_factor_that_is_not_positive_is_flagged(one_layer, forcing):
