@@ -4,11 +4,14 @@ import dataclasses
 import re
 import warnings
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from canveg_jax import FORCING_TABLE, Forcing, ForcingError, ForcingWarning, check_batch
+from canveg_jax.forcing import rows_within_range
 
 COLUMNS = {
     "day_of_year": [180.0, 180.0, 181.0], "hour": [12.25, 12.75, 0.25], "air_temperature": [20.0, 21.0, 12.0],
@@ -121,3 +124,18 @@ def test_a_column_in_another_unit_is_told_once(name, column, unit):
     with pytest.warns(ForcingWarning, match=f"forcing '{name}' looks like {re.escape(unit)} .median") as warned:
         check_batch(columns | {name: column})
     assert len(warned) == 1
+
+
+@pytest.mark.parametrize("library", [np.asarray, jnp.asarray, torch.tensor], ids=["numpy", "jax", "torch"])
+def test_rows_within_range(library):
+    """Limits are within; NaN is a measurement that is missing, which only an optional variable may be."""
+    info = FORCING_TABLE
+    good = {"co2": [info["co2"].lower, info["co2"].upper, 400.0, 400.0], "longwave_in": [300.0, np.nan, 300.0, np.nan]}
+    usable = rows_within_range({name: library(column) for name, column in good.items()})
+    assert np.asarray(usable).tolist() == [True] * 4
+    for name, value in (("co2", np.nan), ("co2", -9999.0), ("co2", np.inf), ("longwave_in", np.inf),
+                        ("longwave_in", -9999.0), ("co2", np.nextafter(info["co2"].upper, np.inf))):  # fmt: skip
+        columns = {n: list(c) for n, c in good.items()}
+        columns[name][2] = value
+        usable = rows_within_range({n: library(np.asarray(c, np.float64)) for n, c in columns.items()})
+        assert np.asarray(usable).tolist() == [True, True, False, True], (name, value)

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from canveg_jax import Parameters
+from canveg_jax import LEAF_INPUTS, Parameters
 from canveg_jax.physics.conductance import Stomata
 from canveg_jax.physics.constants import STEFAN_BOLTZMANN
 from canveg_jax.physics.gas_exchange import gas_exchange
 from canveg_jax.physics.leaf_boundary_layer import leaf_boundary_layer
 from canveg_jax.physics.leaf_energy import leaf_energy_balance, vapour_conductance
-from canveg_jax.physics.leaf_exchange import leaf_exchange, linearised, tangent_response
+from canveg_jax.physics.leaf_exchange import leaf_environment, leaf_exchange, linearised, tangent_response
 from canveg_jax.physics.photosynthesis import kinetics
 from canveg_jax.physics.state import LeafDrivers, LeafExchange, Scheme
 from canveg_jax.physics.thermodynamics import molar_conversion, saturation_vapour_pressure
@@ -138,3 +138,24 @@ def test_leaves_of_a_layer_feel_their_layer_alone():
         assert np.abs(np.asarray(y.air_temperature)[:, apart]).max() == 0
         across = np.asarray(y.leaf_temperature)
         assert np.abs(across[0, :, 1]).max() == np.abs(across[1, :, 0]).max() == 0
+
+
+def test_the_state_of_a_leaf_as_a_closure_sees_it():
+    """Two leaves of each of two layers, by hand; saturation at 20 and 30 degC is 2.34 and 4.24 kPa."""
+    temperature = jnp.array([[293.15, 303.15], [293.15, 303.15]])
+    seen = leaf_environment(
+        temperature, jnp.array([3000.0, 1000.0]), jnp.array([390.0, 410.0]), jnp.array([[800.0, 900.0], [50.0, 60.0]])
+    )
+    saturation = np.array([2339.0, 4243.0])
+    np.testing.assert_allclose(seen.humidity[0], [1.0, 1000.0 / saturation[1]], rtol=5e-3)
+    np.testing.assert_allclose(seen.vapour_pressure_deficit[1], [0.0, (saturation[1] - 1000.0) / 1000.0], rtol=5e-3)
+    np.testing.assert_array_equal(seen.relative_depth, [[0.75, 0.25], [0.75, 0.25]])  # the first layer is the lowest
+    np.testing.assert_array_equal(seen.air_co2, [[390.0, 410.0], [390.0, 410.0]])
+    inputs = {name: np.asarray(info.of(seen)) for name, info in LEAF_INPUTS.items()}
+    np.testing.assert_allclose(inputs["inverse_leaf_humidity"] * inputs["leaf_humidity"], 1.0, rtol=1e-15)
+    for name, field in (("leaf_vpd", seen.vapour_pressure_deficit), ("leaf_temperature", temperature),
+                        ("absorbed_par", seen.absorbed_par), ("air_co2", seen.air_co2),
+                        ("relative_depth", seen.relative_depth), ("leaf_humidity", seen.humidity)):  # fmt: skip
+        np.testing.assert_array_equal(inputs[name], field)
+    extreme = leaf_environment(jnp.full((2, 1), 320.0), jnp.array([1.0]), jnp.array([400.0]), jnp.zeros((2, 1)))
+    assert (extreme.humidity == 0.01).all()
