@@ -93,6 +93,7 @@ class TorchCanopy(torch.nn.Module):
         *,
         start: torch.Tensor | None = None,
         features: Mapping[str, torch.Tensor] | None = None,
+        parameters: Mapping[str, torch.Tensor] | None = None,
     ) -> dict[str, torch.Tensor]:
         """Fluxes of a batch of half-hours.
 
@@ -104,6 +105,8 @@ class TorchCanopy(torch.nn.Module):
                 to a half of the passes to the same tolerance, the same derivatives. Rows that are not finite start as usual;
                 `torch.full((n, canopy.state_size), torch.nan)` is a first start.
             features: columns `[time]` of the inputs of `in_loop` that neither the leaf nor the forcing has.
+            parameters: values `[time]` of any parameters of `canveg_jax.PARAMETER_TABLE`, one for each half-hour, in place of
+                the module's own. The bounds of training do not hold for them.
 
         Returns:
             Tensors `[time]` by the names of `canveg_jax.Fluxes`, and `converged` (bool), `residual` (W m-2), `passes`,
@@ -116,7 +119,9 @@ class TorchCanopy(torch.nn.Module):
 
         Raises:
             ForcingError: a forcing variable is missing, unknown or no tensor `[time]`.
-            ConversionError: columns, stress, site, start or features with different numbers of rows; the message names them.
+            ConversionError: columns, stress, site, start, features or parameters with different numbers of rows; the message
+                names them.
+            UnknownParameterError: `parameters` has a name that does not exist.
             ValueError: an input of `in_loop` has no column, or `features` has one that is not read.
 
         Warns:
@@ -129,8 +134,8 @@ class TorchCanopy(torch.nn.Module):
         if stress is None and self.stress is not None:
             calm = with_stand_ins(forcing)
             stress = self.stress(calm if site is None else {**calm, "site": site})
-        columns = self._columns(forcing, features)
-        forcing, stress, site, start, columns, n_rows = self._padded(forcing, stress, site, start, columns)
+        columns, own = self._columns(forcing, features), _checked_parameters(parameters)
+        forcing, stress, site, start, columns, own, n_rows = self._padded(forcing, stress, site, start, columns, own)
         if not self._units_checked and n_rows and not torch.compiler.is_compiling():
             self._check_units(forcing)
         like = forcing["air_temperature"]
@@ -142,15 +147,16 @@ class TorchCanopy(torch.nn.Module):
         site_arrays = {name: getattr(self, f"site_{name}").to(like) for name in self._site_arrays}
         start = None if start is None else start.detach().to(dtype)
         site = None if site is None else site.int()
+        own = {name: value.to(dtype) for name, value in own.items()}
         if self._loop is None or self.in_loop is None:
-            out = self._bridged.fluxes(raw, forcing, stress, site, site_arrays, start)
+            out = self._bridged.fluxes(raw, forcing, stress, site, site_arrays, start, own)
         else:
             if dtype not in self._loop_bridges:  # kept here, because canopies share what is in use
                 self._loop_bridges[dtype] = _bridged(self.canopy, self.per_site, self._loop.program(dtype))
             bridged = self._loop_bridges[dtype]
             weights = self._loop.state(self.in_loop, dtype)
             columns = {name: column.to(dtype) for name, column in columns.items()}
-            out = bridged.fluxes(raw, forcing, stress, site, site_arrays, start, weights, columns)
+            out = bridged.fluxes(raw, forcing, stress, site, site_arrays, start, own, weights, columns)
         out = {name: value.detach() if name in WITHOUT_DERIVATIVE else value for name, value in out.items()}
         return {name: value[:n_rows] for name, value in out.items()}
 
@@ -171,27 +177,31 @@ class TorchCanopy(torch.nn.Module):
         site: torch.Tensor | None,
         start: torch.Tensor | None,
         columns: dict[str, torch.Tensor],
+        parameters: dict[str, torch.Tensor],
     ) -> tuple[
         dict[str, torch.Tensor],
         torch.Tensor | None,
         torch.Tensor | None,
         torch.Tensor | None,
         dict[str, torch.Tensor],
+        dict[str, torch.Tensor],
         int,
     ]:
         """Everything that has rows, with the last one repeated to one of a few sizes, and the true number of rows."""
         if torch.compiler.is_compiling() or not len(forcing["air_temperature"]):
-            return forcing, stress, site, start, columns, forcing["air_temperature"].shape[0]
+            return forcing, stress, site, start, columns, parameters, forcing["air_temperature"].shape[0]
         others = {"stress": stress, "site": site, "start": start}
         named = {f"forcing['{name}']": column for name, column in forcing.items()}
         named |= {name: value for name, value in others.items() if value is not None}
         named |= {f"features['{name}']": column for name, column in columns.items()}
+        named |= {f"parameters['{name}']": value for name, value in parameters.items()}
         rows = Rows("TorchCanopy", max(SMALLEST_BATCH, self.pad_to))
         n_rows = rows.number(list(named.values()), list(named).__getitem__)
         supply = iter(rows.pad(list(named.values()), n_rows))
         forcing = {name: next(supply) for name in forcing}
         stress, site, start = (None if value is None else next(supply) for value in others.values())
-        return forcing, stress, site, start, {name: next(supply) for name in columns}, n_rows
+        columns, parameters = ({name: next(supply) for name in group} for group in (columns, parameters))
+        return forcing, stress, site, start, columns, parameters, n_rows
 
     def _check_units(self, forcing: dict[str, torch.Tensor]) -> None:
         """Warn, at the first batch whose numbers can be looked at, of columns that seem to be in another unit."""
@@ -203,8 +213,48 @@ class TorchCanopy(torch.nn.Module):
         cv.check_batch(columns)
 
     def parameter_values(self) -> dict[str, torch.Tensor]:
-        """Physical values of the tunable parameters, differentiable."""
+        """Physical values of the tunable parameters, differentiable; 0-d, or `[site]` where every site has its own."""
         return self._bridged.constrain(dict(self.raw.items())) if self.tunable else {}
+
+    def moved_parameters(
+        self,
+        *,
+        factors: Mapping[str, torch.Tensor] | None = None,
+        shifts: Mapping[str, torch.Tensor] | None = None,
+        site: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Values `[time]` of parameters that move with the half-hours, for `forward(parameters=...)`.
+
+        Each starts from the module's own value, tuned or not. A factor multiplies it. A shift leaves it within the bounds of
+        `PARAMETER_TABLE`: `lower + (upper - lower) sigmoid(z + shift)`, where `z` belongs to the value, so that `exp(shift)` is
+        the factor on its odds; of a reflectance and a transmittance that are both tuned the sum is bounded.
+
+        Args:
+            factors, shifts: `[time]` by name of parameter; a name in both is shifted first.
+            site: index of each half-hour's site, where every site has its own values.
+
+        Raises:
+            UnknownParameterError: a name does not exist.
+            ValueError: a shifted parameter that is not tuned has a value outside its bounds.
+        """
+        factors, shifts = factors or {}, shifts or {}
+        names = check_names({**shifts, **factors})
+        own = self.canopy.parameters.values
+        values: dict[str, torch.Tensor] = {}
+        if any(name in shifts or name in self.raw for name in names):
+            unconstrained = {
+                name: z if not self.per_site else z[0 if site is None else site] for name, z in self.raw.items()
+            }
+            fixed = {name: np.asarray(own[name]) for name in shifts if name not in self.raw}
+            for name, start in cv.unconstrain(fixed, own).items():
+                unconstrained[name] = shifts[name].new_tensor(start)
+            for name, shift in shifts.items():
+                unconstrained[name] = unconstrained[name].to(shift.dtype) + shift
+            values = self._bridged.constrain(unconstrained)
+        for name, factor in factors.items():
+            value = values[name] if name in values else factor.new_tensor(np.asarray(own[name]))
+            values[name] = value.to(factor.dtype) * factor
+        return {name: values[name] for name in names}
 
     def fixed_constants(self) -> dict[str, np.ndarray]:
         """Copies of everything that training must leave as it is: parameters that are not tuned, constants of the sites."""
@@ -244,6 +294,21 @@ def with_stand_ins(forcing: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
     }
 
 
+def _checked_parameters(parameters: Mapping[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
+    """Values of the half-hours by name.
+
+    Raises:
+        UnknownParameterError: a name does not exist.
+        ValueError: something is no tensor `[time]`.
+    """
+    values = {name: (parameters or {})[name] for name in check_names(parameters or ())}
+    for name, value in values.items():
+        if not isinstance(value, torch.Tensor) or value.dim() != 1:
+            got = f"shape {list(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+            raise ValueError(f"parameter '{name}' must be a tensor with one number per half-hour, [time]; got {got}.")
+    return values
+
+
 def _check_shapes(forcing: Mapping[str, Any]) -> None:
     """Raise `ForcingError` for a column that is no tensor `[time]`."""
     for name, column in forcing.items():
@@ -277,13 +342,15 @@ class _Bridged:
         site: jax.Array | None,
         site_arrays: dict[str, jax.Array],
         start: jax.Array | None,
+        own: dict[str, jax.Array],
         weights: dict[str, jax.Array] | None = None,
         columns: dict[str, jax.Array] | None = None,
     ) -> dict[str, jax.Array]:
         values = self._constrain(raw)
         if self.per_site:
-            own = 0 if site is None else site
-            values = {name: value[own] for name, value in values.items()}
+            index = 0 if site is None else site
+            values = {name: value[index] for name, value in values.items()}
+        values |= own
         closure = None if self.loop is None else self.loop.closure(weights or {}, columns or {})
         solution = self.canopy.compute(
             values,

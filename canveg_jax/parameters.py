@@ -127,6 +127,7 @@ class Parameters(eqx.Module):
     )
     q10b: Value = parameter(1.7, 1.0, 4.0, "1", "Q10 of soil respiration", tunable=True)
     q10c: Value = parameter(0.8, 0.05, 2.0, "1", "moisture exponent of soil respiration", tunable=True)
+    soil_respiration_factor: Value = parameter(1.0, 0.1, 10.0, "1", "factor on the soil respiration of either scheme")
     wilting_point: Value = parameter(
         0.05, 0.005, 0.2, "m3 m-3", "soil moisture of closed stomata (soil-moisture stress)"
     )

@@ -53,6 +53,21 @@ class Physics(Protocol):
 
 
 @runtime_checkable
+class MovesParameters(Protocol):
+    """Physics whose parameters may differ between half-hours: `physics(forcing, parameters=values)`."""
+
+    def moved_parameters(
+        self,
+        *,
+        factors: Mapping[str, torch.Tensor] | None = None,
+        shifts: Mapping[str, torch.Tensor] | None = None,
+        site: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Values `[time]` by name, as `bridges.TorchCanopy.moved_parameters`."""
+        ...
+
+
+@runtime_checkable
 class ReadsHalfHours(Protocol):
     """A network in the loop that reads numbers of the half-hour which it computes from the forcing."""
 

@@ -261,6 +261,7 @@ def _fluxes(
         )
     else:
         respired = soil_respiration.q10_respiration(respiring, c.soil_water_content, p)
+    respired = p.soil_respiration_factor * respired
     sensible = canopy_h + soil.sensible_heat
     zeta = stability_parameter(
         sensible,

@@ -12,7 +12,7 @@ from canveg_jax.spelling import unknown
 from canveg_jax.stress import LEAF_INPUTS
 from canveg_jax.stress.base import LOWEST_FACTOR
 
-from ..data.inputs import NETWORK_INPUTS, check_inputs
+from ..data.inputs import NETWORK_INPUTS, check_inputs, compute_inputs
 from ..data.statistics import ScalingStatistics
 from .perceptrons import MonotonePerceptron, Perceptron
 from .stress_network import check_monotone, logit_of_start
@@ -116,7 +116,8 @@ class LeafStressNetwork(nn.Module):
 
     def columns(self, forcing: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The inputs that are numbers of the half-hour, `[time]`, in physical units."""
-        return {name: NETWORK_INPUTS[name].compute(forcing) for name in self.column_inputs}
+        names = self.column_inputs
+        return dict(zip(names, compute_inputs(forcing, names).unbind(-1), strict=True)) if names else {}
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Factor `[...]` of leaves from their inputs `[..., input]`, in the units of the tables."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from canveg_jax.stress.base import LOWEST_FACTOR
 
-from ..data.inputs import DEFAULT_NETWORK_INPUTS, NETWORK_INPUTS, check_inputs, compute_inputs
+from ..data.inputs import DEFAULT_NETWORK_INPUTS, NETWORK_INPUTS, check_inputs, compute_inputs, standardised
 from ..data.statistics import ScalingStatistics
 from .perceptrons import MonotonePerceptron, Perceptron
 
@@ -73,7 +73,7 @@ class StressNetwork(nn.Module):
     def forward(self, forcing: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Factor `[time]`, of the forcing's dtype. Forcing columns are `[time]`; further keys are ignored."""
         columns = compute_inputs(forcing, self.inputs)
-        scaled = (columns - self.input_mean.to(columns.dtype)) / self.input_sd.to(columns.dtype)
+        scaled = standardised(columns, self.input_mean, self.input_sd)
         z = self.perceptron(scaled.to(next(self.perceptron.parameters()).dtype)).squeeze(-1)
         return LOWEST_FACTOR + (1.0 - LOWEST_FACTOR) * torch.sigmoid(z).to(columns.dtype)
 

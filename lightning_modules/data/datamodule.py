@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from canveg_jax import Site
+from canveg_jax.io.antecedents import with_antecedents
 from canveg_jax.io.tower_files import TowerFiles, as_site
 
 from ..processes import processes
@@ -136,8 +137,9 @@ class FluxTowerDataModule(L.LightningDataModule):
             if self.towers
             else [(entry[1], entry[2] if len(entry) > 2 else None) for entry in self.datasets]
         )
+        splits = [self._split(record, test is not None) for record, test in pairs]
+        pairs = [_with_past(record, test) for record, test in pairs]
         records, tests = [p[0] for p in pairs], [p[1] for p in pairs]
-        splits = [self._split(record, test is not None) for record, test in zip(records, tests, strict=True)]
         test_records = [record if test is None else test for record, test in zip(records, tests, strict=True)]
         test_rows = [
             split.test if test is None else np.arange(test.sizes["time"])
@@ -167,6 +169,17 @@ class FluxTowerDataModule(L.LightningDataModule):
             return rows
         wanted = [max(1, int(len(r) * self.max_train_rows / total)) for r in rows]
         return [r[np.linspace(0, len(r) - 1, n).round().astype(int)] for r, n in zip(rows, wanted, strict=True)]
+
+    @property
+    def closure_corrected(self) -> bool:
+        """Whether the turbulent fluxes were corrected for the closure of the energy balance (`LE_CORR`, `H_CORR`)."""
+        sources = [
+            str(record[name].attrs.get("source_column", ""))
+            for record in self.records.get("train", [])
+            for name in ("latent_heat", "sensible_heat")
+            if name in record
+        ]
+        return any("_CORR" in source for source in sources)
 
     def summary(self) -> str:
         """Half-hours and measured samples of each part, in words."""
@@ -247,6 +260,14 @@ def tower_loader(
         dataset, batch_size=order.own_batch_size, sampler=order, num_workers=num_workers, collate_fn=collate,
         multiprocessing_context=context, persistent_workers=num_workers > 0,
     )  # fmt: skip
+
+
+def _with_past(record: xr.Dataset, test: xr.Dataset | None) -> tuple[xr.Dataset, xr.Dataset | None]:
+    """The records of a tower with columns of their past; a test record that follows the other knows it."""
+    if test is None:
+        return with_antecedents([record])[0], None
+    record, test = with_antecedents([record, test])
+    return record, test
 
 
 def _require_different_names(sites: Sequence[Site]) -> None:

@@ -11,13 +11,15 @@ import xarray as xr
 
 from canveg_jax import FORCING_TABLE, ForcingError
 from canveg_jax.io import forcing_complete
+from canveg_jax.io.antecedents import ANTECEDENTS
 
 from .order import Repeated
 from .targets import DEFAULT_TARGETS, check_targets
 
 Batch = dict[str, Any]
-"""`forcing`: {name: `[time]`}, `site`: int `[time]`, `target` and `measured`: {name: `[time]`}, `row`: int `[time]`, `counted`:
-bool `[time]`, false for half-hours that only fill up the batch of one of several processes (nothing is measured there)."""
+"""`forcing`: {name: `[time]`}, `history`: {name: `[time]`} (of `canveg_jax.io.antecedents.ANTECEDENTS`), `site`: int `[time]`,
+`target` and `measured`: {name: `[time]`}, `row`: int `[time]`, `counted`: bool `[time]`, false for half-hours that only fill up the batch
+of one of several processes (nothing is measured there)."""
 
 
 class TowerDataset(torch.utils.data.Dataset):
@@ -36,6 +38,7 @@ class TowerDataset(torch.utils.data.Dataset):
 
     Attributes:
         incomplete: per tower, how many of the asked rows were left out because forcing is missing or out of range.
+        history: the past of each half-hour, as the towers have it (`with_antecedents`); NaN for a tower that lacks a column.
         time: start of each half-hour's interval, `numpy.datetime64[ns]` `[n]`.
 
     Raises:
@@ -76,6 +79,8 @@ class TowerDataset(torch.utils.data.Dataset):
             return np.concatenate(parts)
 
         self.forcing = {name: torch.as_tensor(gather(name, np.nan), dtype=dtype) for name in FORCING_TABLE}
+        past = [name for name in ANTECEDENTS if any(name in tower for tower in towers)]
+        self.history = {name: torch.as_tensor(gather(name, np.nan), dtype=dtype) for name in past}
         self.target, self.measured = {}, {}
         for name in self.targets:
             values = gather(name, np.nan)
@@ -102,6 +107,7 @@ class TowerDataset(torch.utils.data.Dataset):
     def _take(self, index: Any, counted: torch.Tensor) -> Batch:
         return {
             "forcing": {name: column[index] for name, column in self.forcing.items()},
+            "history": {name: column[index] for name, column in self.history.items()},
             "site": self.site[index],
             "target": {name: column[index] for name, column in self.target.items()},
             "measured": {name: column[index] & counted for name, column in self.measured.items()},

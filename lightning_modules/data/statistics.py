@@ -12,8 +12,10 @@ import torch
 
 from canveg_jax import Site
 from canveg_jax.files import replacing
+from canveg_jax.io.antecedents import ANTECEDENTS
 
 from .dataset import TowerDataset
+from .energy_closure import energy_closure
 from .inputs import NETWORK_INPUTS, with_scaled_lai
 
 
@@ -27,10 +29,18 @@ class MeanSd(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ScalingStatistics:
-    """`inputs`: of each possible network input; `targets`: of each observed flux that was measured at least twice."""
+    """What scaling needs to know of a training part.
+
+    Args:
+        inputs: of each possible network input that can be computed from its columns.
+        targets: of each observed flux that was measured at least twice.
+        energy_closure: by site name, how much of the available energy its turbulent fluxes account for (`energy_closure`);
+            sites whose fluxes do not tell are left out.
+    """
 
     inputs: dict[str, MeanSd]
     targets: dict[str, MeanSd]
+    energy_closure: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, training: TowerDataset, sites: Sequence[Site]) -> ScalingStatistics:
@@ -40,26 +50,31 @@ class ScalingStatistics:
             training: the training part, and nothing else.
             sites: its sites in index order (their `lai_scale` is applied to LAI).
         """
-        forcing = with_scaled_lai({n: c.double() for n, c in training.forcing.items()}, training.site, sites)
-        inputs = {name: _mean_sd(info.compute(forcing)) for name, info in NETWORK_INPUTS.items()}
+        columns = {n: c.double() for n, c in (training.forcing | training.history).items()}
+        columns = with_scaled_lai(columns, training.site, sites)
+        there = [name for name in NETWORK_INPUTS if name in columns or name not in ANTECEDENTS]
+        inputs = {name: _mean_sd(NETWORK_INPUTS[name].compute(columns)) for name in there}
         targets = {}
         for name, values in training.target.items():
             samples = values[training.measured[name]].double()
             if len(samples) > 1:
                 targets[name] = _mean_sd(samples)
-        return cls(inputs, targets)
+        closures = {site.name: energy_closure(training, i) for i, site in enumerate(sites)}
+        return cls(inputs, targets, {name: slope for name, slope in closures.items() if slope is not None})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for YAML, JSON and checkpoints."""
-        return {
+        scales = {
             kind: {name: entry._asdict() for name, entry in getattr(self, kind).items()}
             for kind in ("inputs", "targets")
         }
+        return {**scales, "energy_closure": dict(self.energy_closure)}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> ScalingStatistics:
         """Inverse of `to_dict`."""
-        return cls(**{kind: {n: MeanSd(**e) for n, e in content[kind].items()} for kind in ("inputs", "targets")})
+        scales = {kind: {n: MeanSd(**e) for n, e in content[kind].items()} for kind in ("inputs", "targets")}
+        return cls(**scales, energy_closure=dict(content.get("energy_closure", {})))
 
     def save(self, path: str | Path) -> None:
         """Write JSON; an existing file is replaced only by a complete one."""

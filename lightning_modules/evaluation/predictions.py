@@ -1,7 +1,9 @@
 """`predictions.nc`: observed and modelled fluxes, stress, part of the data and solver flags, one row per half-hour.
 
 Dimension `row`, in time order site by site; `site_index` (into `site_name`) and `time` say where and when. Modelled fluxes
-have the model's names (`LE`, `NEE` ...), their observations `<flux>_observed`, with `<flux>_measured` for what may be scored.
+have the model's names (`LE`, `NEE` ...), what a tower whose energy balance does not close would see of them is
+`<flux>_observed_equivalent`, what closures did is `closure_<name>`, observations are
+`<flux>_observed`, with `<flux>_measured` for what may be scored.
 `split` is the index of the half-hour's part in `PARTS`: 0 train, 1 val, 2 test.
 """
 
@@ -19,6 +21,7 @@ from canveg_jax.fluxes import FLUX_TABLE
 from canveg_jax.io import TARGET_TABLE
 from canveg_jax.io.netcdf import flag, flux_variable, provenance, read_fluxes, write_dataset
 
+from ..closures.closure import closure_kind
 from ..data.splits import PARTS
 from ..processes import gathered
 
@@ -48,6 +51,8 @@ def predictions_dataset(outputs: Sequence[Any], data: FluxTowerDataModule) -> xr
         _require_each_once(part, columns["site"], columns["row"])
         columns |= {name: _joined(batches, "fluxes", name) for name in batches[0]["fluxes"] if name in FLUX_TABLE}
         columns["split"] = np.full(len(columns["row"]), PARTS.index(part), dtype=np.int8)
+        for group in ("seen", "closures"):
+            columns |= {name: _joined(batches, group, name) for name in batches[0].get(group, {})}
         for name in batches[0]["observed"]:
             flux = TARGET_TABLE[name].flux
             columns[f"{flux}_observed"] = _joined(batches, "observed", name)
@@ -132,11 +137,23 @@ def _from_records(records: Sequence[xr.Dataset], site: np.ndarray, row: np.ndarr
     return columns
 
 
+def _closure_attributes(name: str) -> dict[str, str]:
+    kind = closure_kind(name)
+    how = "factor on" if kind.moves == "factor" else "shift, between its bounds on a logistic scale, of"
+    return {"units": "1", "long_name": f"{how} the {kind.meaning}", "acts_on": ", ".join(kind.acts_on)}
+
+
 def _as_dataset(columns: dict[str, np.ndarray], sites: list[str], data: FluxTowerDataModule) -> xr.Dataset:
     variables: dict[str, Any] = {}
     for name, values in columns.items():
         flux, _, kind = name.partition("_")
-        if name in FLUX_TABLE:
+        if kind == "observed_equivalent":
+            _, _, attrs = flux_variable(flux, values, "row")
+            attrs |= {"long_name": f"{attrs['long_name']}, the share of it that the tower observes"}
+            variables[name] = ("row", values, attrs)
+        elif name.startswith("closure_"):
+            variables[name] = ("row", values, _closure_attributes(name.removeprefix("closure_")))
+        elif name in FLUX_TABLE:
             dimension, array, attrs = flux_variable(name, values, "row")
             variables[name] = (dimension, array.astype(values.dtype), attrs)
         elif kind == "observed":

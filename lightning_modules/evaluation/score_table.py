@@ -13,6 +13,7 @@ from canveg_jax.files import replacing
 from canveg_jax.io import TARGET_TABLE
 
 from ..data.splits import PARTS
+from ..names import EQUIVALENT
 from .moments import moments_of, scores_of
 
 WITHOUT_KGE = ("NEE", "G")
@@ -24,9 +25,12 @@ COLUMNS = ["n", "RMSE", "NSE", "KGE", "bias", "r"]
 def score_table(predictions: xr.Dataset) -> pd.DataFrame:
     """Scores, indexed by `site, part, flux, period` (`all`, `day`: incoming shortwave above zero, `night`).
 
-    Columns `n` (half-hours scored), `RMSE` and `bias` in the unit of the flux, `NSE`, `KGE`, `r`; NaN where undefined.
+    `LE` is the modelled flux against the observation as it is; `LE_observed_equivalent`, of models with an observed share, what
+    the tower would see of it. Columns `n` (half-hours scored), `RMSE` and `bias` in the unit of the flux, `NSE`, `KGE`, `r`; NaN
+    where undefined.
     """
-    fluxes = {t: info.flux for t, info in TARGET_TABLE.items() if f"{info.flux}_observed" in predictions}
+    fluxes = [info.flux for info in TARGET_TABLE.values() if f"{info.flux}_observed" in predictions]
+    fluxes += [f"{flux}{EQUIVALENT}" for flux in fluxes if f"{flux}{EQUIVALENT}" in predictions]
     columns = {str(name): predictions[name].values for name in predictions.data_vars}
     sunny = columns["shortwave_in"] > 0
     periods = {"all": np.ones(len(sunny), dtype=bool), "day": sunny, "night": ~sunny}
@@ -38,7 +42,7 @@ def score_table(predictions: xr.Dataset) -> pd.DataFrame:
             for period, when in periods.items():
                 if chosen.any():
                     scores = _scores(columns, chosen & when, fluxes)
-                    rows |= {(str(site), part, flux, period): scores[flux] for flux in fluxes.values()}
+                    rows |= {(str(site), part, flux, period): scores[flux] for flux in fluxes}
     index = pd.MultiIndex.from_tuples(list(rows), names=["site", "part", "flux", "period"])
     table = pd.DataFrame(list(rows.values()), index=index, columns=COLUMNS)
     return table.astype({"n": int}).sort_index(level="site", sort_remaining=False, kind="stable")
@@ -57,13 +61,14 @@ def write_table(path: str | Path, table: pd.DataFrame) -> Path:
     return Path(path)
 
 
-def _scores(columns: dict[str, np.ndarray], rows: np.ndarray, fluxes: dict[str, str]) -> dict[str, dict[str, float]]:
+def _scores(columns: dict[str, np.ndarray], rows: np.ndarray, fluxes: list[str]) -> dict[str, dict[str, float]]:
     """Scores of the rows by flux. Plain moments, no metrics: those would wait for the other processes of a distributed run."""
     result = {}
-    for flux in fluxes.values():
+    for flux in fluxes:
+        seen = flux.removesuffix(EQUIVALENT)
         modelled, observed, measured, converged = (
             torch.from_numpy(columns[name][rows])
-            for name in (flux, f"{flux}_observed", f"{flux}_measured", "converged")
+            for name in (flux, f"{seen}_observed", f"{seen}_measured", "converged")
         )
         moments = moments_of(modelled, observed, measured & converged)
         scores = {"n": float(moments[0]), **{name: float(value) for name, value in scores_of(moments).items()}}

@@ -79,7 +79,9 @@ class LinearRegression:
         return {FLUX_OF_TARGET[name]: torch.from_numpy(design @ c) for name, c in self.coefficients.items()}
 
     def _design(self, dataset: TowerDataset) -> np.ndarray:
-        columns = compute_inputs({n: c.double() for n, c in dataset.forcing.items()}, self.inputs).numpy()
+        columns = compute_inputs(
+            {n: c.double() for n, c in (dataset.forcing | dataset.history).items()}, self.inputs
+        ).numpy()
         return np.column_stack([np.ones(len(columns)), columns])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..closures.perceptrons import Perceptron
-from ..data.inputs import check_inputs, compute_inputs
+from ..data.inputs import check_inputs, compute_inputs, standardised
 from ..data.statistics import ScalingStatistics
 from ..data.targets import FLUX_OF_TARGET
 from .baselines import NINE_INPUTS
@@ -70,13 +70,13 @@ class FluxNetwork(FluxTask):
     def forward(self, forcing: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Fluxes `[time]` by model output name, float64."""
         columns = compute_inputs(forcing, self.inputs).double()
-        scaled = ((columns - self.input_mean) / self.input_sd).to(self.perceptron.head.weight.dtype)
+        scaled = standardised(columns, self.input_mean, self.input_sd).to(self.perceptron.head.weight.dtype)
         outputs = self.perceptron(scaled).double() * self.target_sd + self.target_mean
         return {FLUX_OF_TARGET[name]: outputs[:, i] for i, name in enumerate(self.targets)}
 
     def fluxes(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """`forward` of a batch."""
-        return self(batch["forcing"])
+        return self({**batch["forcing"], **batch.get("history", {})})
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW."""

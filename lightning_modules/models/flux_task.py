@@ -57,11 +57,19 @@ class FluxTask(L.LightningModule, abc.ABC):
         """The same for a training step."""
         return self.fluxes(batch)
 
-    def penalty(self) -> torch.Tensor | float:
-        """What training adds to the loss."""
+    def penalty(self, fluxes: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> torch.Tensor | float:
+        """What training adds to the loss of a batch."""
         return 0.0
 
-    def predicted(self, fluxes: dict[str, torch.Tensor]) -> dict[str, Any]:
+    def as_observed(self, fluxes: dict[str, torch.Tensor], batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """What the towers would observe of the modelled fluxes; loss and scores compare this with the observations."""
+        return fluxes
+
+    def training_loss(self) -> FluxLoss:
+        """The loss that the present epoch trains on; its targets are those of `loss`, in the same order."""
+        return self.loss
+
+    def predicted(self, fluxes: dict[str, torch.Tensor], batch: Mapping[str, Any]) -> dict[str, Any]:
         """The model's share of a batch of predictions."""
         return {"fluxes": fluxes}
 
@@ -88,10 +96,14 @@ class FluxTask(L.LightningModule, abc.ABC):
     def take_statistics(self, statistics: ScalingStatistics) -> None:
         """What a model keeps beside the standard deviations of the fitted fluxes."""
 
-    def batch_loss(self, batch: Mapping[str, Any], fluxes: Mapping[str, torch.Tensor]) -> LossTerms:
-        """Masked loss of a batch (without the penalty)."""
+    def batch_loss(
+        self, batch: Mapping[str, Any], fluxes: Mapping[str, torch.Tensor], loss: FluxLoss | None = None
+    ) -> LossTerms:
+        """Masked loss of a batch (without the penalty), by `loss` or another one of the same targets."""
+        loss = self.loss if loss is None else loss
         sd = {name: self.target_sd[i] for i, name in enumerate(self.loss.weights)}
-        return self.loss(fluxes, batch["target"], batch["measured"], sd, fluxes.get("converged"))
+        seen = self.as_observed(dict(fluxes), batch)
+        return loss(seen, batch["target"], batch["measured"], sd, fluxes.get("converged"))
 
     # --- Lightning
 
@@ -127,11 +139,12 @@ class FluxTask(L.LightningModule, abc.ABC):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of a batch, with the penalty; the log has it without."""
         fluxes = self.fluxes_to_train_on(batch)
-        terms = self.batch_loss(batch, fluxes)
-        loss, value, n = self._of_all_processes(terms, _counted(batch).sum())
+        loss = self.training_loss()
+        terms = self.batch_loss(batch, fluxes, loss)
+        share, value, n = self._of_all_processes(loss, terms, _counted(batch).sum())
         self.log("train/loss", value, on_step=False, on_epoch=True, prog_bar=True, batch_size=n, sync_dist=True)
         self._count("train", fluxes, batch)
-        return loss + self.penalty()
+        return share + self.penalty(fluxes, batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to loss and scores."""
@@ -146,7 +159,7 @@ class FluxTask(L.LightningModule, abc.ABC):
         fluxes = self.fluxes(batch)
         self._count("test", fluxes, batch)
         prediction = {
-            **self.predicted(fluxes), "observed": batch["target"], "measured": batch["measured"], "row": batch["row"],
+            **self.predicted(fluxes, batch), "observed": batch["target"], "measured": batch["measured"], "row": batch["row"],
             "site": batch["site"],
         }  # fmt: skip
         counted = _counted(batch)
@@ -175,10 +188,13 @@ class FluxTask(L.LightningModule, abc.ABC):
         fluxes = self.fluxes(batch)
         terms = self.batch_loss(batch, fluxes)
         scores.loss.update(terms.sums, terms.counts)
-        scores.fluxes.update(fluxes, batch["target"], batch["measured"], fluxes.get("converged"))
+        seen = self.as_observed(dict(fluxes), batch)
+        scores.fluxes.update(seen, batch["target"], batch["measured"], fluxes.get("converged"))
         self._count(part, fluxes, batch)
 
-    def _of_all_processes(self, terms: LossTerms, n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
+    def _of_all_processes(
+        self, loss: FluxLoss, terms: LossTerms, n: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, int]:
         """What this process derives, the loss of the batch that all processes share, and its number of half-hours.
 
         The mean over the processes of the derivatives of the first (that of DistributedDataParallel) is the derivative of the
@@ -189,7 +205,7 @@ class FluxTask(L.LightningModule, abc.ABC):
             return terms.loss, terms.loss.detach(), int(n)
         everywhere = total(torch.stack([*terms.sums.double(), *terms.counts.double(), n.double()]))
         sums, counts = everywhere[:-1].to(terms.sums.dtype).chunk(2)
-        return size * self.loss.mean(terms.sums, counts), self.loss.mean(sums, counts), int(everywhere[-1])
+        return size * loss.mean(terms.sums, counts), loss.mean(sums, counts), int(everywhere[-1])
 
     def _count(self, part: Part, fluxes: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> None:
         if "converged" in fluxes:

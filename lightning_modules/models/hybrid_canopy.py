@@ -14,20 +14,32 @@ from torch import nn
 import canveg_jax as cv
 from bridges import TorchCanopy
 from bridges.canopy import with_stand_ins
-from canveg_jax import Site
+from canveg_jax import FORCING_TABLE, Site
+from canveg_jax.forcing import STAND_IN, rows_within_range
+from canveg_jax.io.antecedents import ANTECEDENTS
 from canveg_jax.io.tower_files import as_site
 from canveg_jax.spelling import unknown
 
-from ..closures.registry import build_stress, evaluated_in_loop, stress_specification
+from ..closures.closure import LEAF_AREA
+from ..closures.registry import (
+    build_closures,
+    build_stress,
+    closures_specification,
+    evaluated_in_loop,
+    stress_specification,
+)
 from ..data.inputs import with_scaled_lai
 from ..data.statistics import ScalingStatistics
 from ..data.targets import DEFAULT_TARGETS
-from ..protocols import Physics, ReadsHalfHours, StandardisesInputs, as_physics
+from ..names import EQUIVALENT
+from ..protocols import MovesParameters, Physics, ReadsHalfHours, StandardisesInputs, as_physics
 from .callbacks import ConstantsUnchanged, SkipNonFiniteSteps
 from .flux_task import FluxTask
 from .losses import FluxLoss, LossKind, loss_weights
+from .observation import OBSERVED_FLUXES, ObservationModel
 from .precision import check_precision
 from .solution_memory import SolutionMemory
+from .stages import apply_stage, check_names_of_parts, read_stages, stage_of
 from .tuned_parameters import parameter_table
 
 
@@ -55,10 +67,18 @@ class HybridCanopy(FluxTask):
             `forcing dict -> factor [time]` in (0, 1], or a `bridges.InLoop`.
         le_weight: w of latent heat in the loss; NEE gets 1 - w.
         weights: loss weights by target, instead of `le_weight`.
+        closures: networks on other relations than the stress, by name of `closures.CLOSURES` or of a parameter: each a mapping of
+            arguments of `Closure`, null for its defaults, or a torch module `columns -> z [time]`. They start at the physics as
+            it is; the parameters they move may be tuned as well.
+        observation: `none`, `one` or `two` learned shares of the turbulent fluxes that the tower observes, or a mapping
+            `{factors: one, prior_sd: 0.07, weight: 0.01}` (`ObservationModel`); `auto`: `one` if sensible heat has a weight in
+            the loss. Fluxes that were corrected for closure have the share 1.
+        stages: what is trained in which epochs (`models.stages`); None: everything in all of them.
+        freeze: names of parameters, of closures, `stress` or `observation`: not trained.
         loss: `squared`, `huber` or `laplace`; errors are in units of the training standard deviation.
-        network_lr: learning rate of the stress module (Adam).
-        parameter_lr: learning rate of the unconstrained process parameters.
-        weight_decay: of the stress module's weights (decoupled, AdamW).
+        network_lr: learning rate of the stress module and of closures without a rate of their own (AdamW).
+        parameter_lr: learning rate of the unconstrained process parameters and of the observed shares.
+        weight_decay: of the networks' weights (decoupled, AdamW).
         prior_weight: adds `prior_weight * mean((z - z_start)^2)` over the unconstrained parameters.
         schedule: `constant`, or `cosine` to zero over the planned steps.
         per_site: every site has its own value of each tuned parameter.
@@ -82,6 +102,10 @@ class HybridCanopy(FluxTask):
         tunable: Sequence[str] | None = None,
         parameters: dict[str, float] | None = None,
         stress: nn.Module | dict[str, Any] | str | None = "network",
+        closures: dict[str, Any] | None = None,
+        observation: dict[str, Any] | str | None = "auto",
+        stages: list[dict[str, Any]] | None = None,
+        freeze: Sequence[str] = (),
         le_weight: float = 0.5,
         weights: dict[str, float] | None = None,
         loss: LossKind = "squared",
@@ -96,7 +120,9 @@ class HybridCanopy(FluxTask):
         statistics: ScalingStatistics | dict[str, Any] | None = None,
         physics: nn.Module | None = None,
     ):
-        super().__init__(FluxLoss(loss_weights(le_weight, weights), loss), DEFAULT_TARGETS)
+        self._stages = read_stages(stages, freeze)
+        elsewhere = [target for stage in self._stages for target in stage.weights or ()]
+        super().__init__(FluxLoss(loss_weights(le_weight, weights, elsewhere), loss), DEFAULT_TARGETS)
         self.sites = tuple(as_site(site) for site in sites)
         if not self.sites:
             raise ValueError("HybridCanopy: expected at least one site; got none.")
@@ -116,6 +142,12 @@ class HybridCanopy(FluxTask):
                 canopy = cv.Canopy(self.sites, cv.Parameters(**(parameters or {})), options=options)
                 physics = TorchCanopy(canopy, tunable=tunable, in_loop=in_loop, per_site=per_site)
             self.physics = as_physics(physics)
+        self._movable: dict[str, list[nn.Parameter]] = {}
+        self.closures = build_closures(closures)
+        if len(self.closures) and not isinstance(self.physics, MovesParameters):
+            raise ValueError("closures: the physics cannot move its parameters; use bridges.TorchCanopy.")
+        self.observation = _observation_model(observation, len(self.sites), self.loss.weights)
+        check_names_of_parts(self._stages, self._parts())
         remembers = warm_start and self.physics.state_size > 0
         self._memory = SolutionMemory(self.physics.state_size) if remembers else None
         self._largest_batch: dict[str, int] = {}
@@ -124,7 +156,10 @@ class HybridCanopy(FluxTask):
             self.register_buffer(f"start_{name}", z.detach().clone())
         self.save_hyperparameters({
             "sites": [site.model_dump(mode="json") for site in self.sites], "tunable": tunable,
-            "parameters": parameters, "stress": stress_specification(module), "le_weight": le_weight,
+            "parameters": parameters, "stress": stress_specification(module),
+            "closures": closures_specification(self.closures),
+            "observation": None if self.observation is None else self.observation.config,
+            "stages": stages, "freeze": list(freeze), "le_weight": le_weight,
             "weights": weights, "loss": loss, "network_lr": network_lr, "parameter_lr": parameter_lr,
             "weight_decay": weight_decay, "prior_weight": prior_weight, "schedule": schedule, "per_site": per_site,
             "solver": solver, "warm_start": warm_start,
@@ -142,8 +177,10 @@ class HybridCanopy(FluxTask):
     ) -> dict[str, torch.Tensor]:
         """Fluxes `[time]` by name, `stress`, and diagnostics.
 
-        `stress` is the factor used (1 without a stress module; of a network in the loop its mean over the leaves);
-        diagnostics are `converged`, `residual`, `passes`. With `start` (see `TorchCanopy`) also `state`.
+        `forcing` may hold the past of the half-hours as well (`TowerDataset.history`). The fluxes are the canopy's own, not what
+        a tower would observe of them (`as_observed`); `z_<name>` is the number of a closure. `stress` is the
+        factor used (1 without a stress module; of a network in the loop its mean over the leaves); diagnostics are `converged`,
+        `residual`, `passes`. With `start` (see `TorchCanopy`) also `state`.
         """
         with jax.enable_x64(True):
             return self._solved(forcing, site, start)
@@ -152,16 +189,26 @@ class HybridCanopy(FluxTask):
         self, forcing: Mapping[str, torch.Tensor], site: torch.Tensor | None, start: torch.Tensor | None
     ) -> dict[str, torch.Tensor]:
         # A half-hour that is not solved must not reach the network either: its gradient would be NaN for all weights.
-        columns = {**forcing, **({} if site is None else {"site": site})}
+        columns = {name: column for name, column in forcing.items() if name not in ANTECEDENTS}
+        columns |= {} if site is None else {"site": site}
         more: dict[str, Any] = {} if start is None else {"start": start}
+        seen = with_scaled_lai(with_stand_ins(forcing), site, self.sites)
+        moves: dict[str, torch.Tensor] = {}
+        if len(self.closures) and isinstance(self.physics, MovesParameters):
+            z = self.closures(seen)
+            factors, shifts = self.closures.actions(z)
+            if LEAF_AREA in factors:
+                columns[LEAF_AREA] = _moved_leaf_area(columns, factors.pop(LEAF_AREA))
+            more["parameters"] = self.physics.moved_parameters(factors=factors, shifts=shifts, site=site)
+            moves = {f"z_{name}": value for name, value in z.items()}
         stress = None
         if self.stress is not None:
-            stress = self.stress(with_scaled_lai(with_stand_ins(forcing), site, self.sites))
+            stress = self.stress(seen)
         elif isinstance(self.in_loop, ReadsHalfHours):
-            more["features"] = self.in_loop.columns(with_scaled_lai(with_stand_ins(forcing), site, self.sites))
+            more["features"] = self.in_loop.columns(seen)
         out = self.physics(columns, stress=stress, **more)
         used = out.pop("in_loop_factor", None) if stress is None else stress
-        return {**out, "stress": torch.ones_like(forcing["air_temperature"]) if used is None else used}
+        return {**out, **moves, "stress": torch.ones_like(forcing["air_temperature"]) if used is None else used}
 
     @property
     def in_loop(self) -> nn.Module | None:
@@ -173,11 +220,27 @@ class HybridCanopy(FluxTask):
         module = self.in_loop if self.stress is None else self.stress
         if isinstance(module, StandardisesInputs):
             module.set_statistics(statistics)
+        self.closures.set_statistics(statistics)
+        if self.observation is not None:
+            slopes = statistics.energy_closure
+            self.observation.set_closure({i: slopes[s.name] for i, s in enumerate(self.sites) if s.name in slopes})
+
+    def as_observed(self, fluxes: dict[str, torch.Tensor], batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """The fluxes with the share of latent and sensible heat that the towers see, where that is modelled."""
+        return fluxes if self.observation is None else self.observation(fluxes, batch["site"])
+
+    def training_loss(self) -> FluxLoss:
+        """That of the stage of the present epoch."""
+        weights = stage_of(self._stages, self.current_epoch).weights
+        if weights is None:
+            return self.loss
+        weighed = loss_weights(weights=weights)
+        return FluxLoss({name: weighed.get(name, 0.0) for name in self.loss.weights}, self.hparams["loss"])
 
     def fluxes(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """`forward` of a batch."""
         self._plan_batches("evaluated")
-        return self(batch["forcing"], batch["site"])
+        return self(_columns(batch), batch["site"])
 
     def fluxes_to_train_on(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """`trainable_fluxes`."""
@@ -193,7 +256,7 @@ class HybridCanopy(FluxTask):
         """Fluxes of a batch; each half-hour starts at the last solution that this process has of it, if any (`warm_start`)."""
         memory = self._memory if "row" in batch else None
         start = None if memory is None else memory.recall(batch["site"], batch["row"])
-        fluxes = self(batch["forcing"], batch["site"], start)
+        fluxes = self(_columns(batch), batch["site"], start)
         if memory is not None:
             memory.keep(batch["site"], batch["row"], fluxes.pop("state"), fluxes["converged"])
         return fluxes
@@ -203,15 +266,32 @@ class HybridCanopy(FluxTask):
         pulls = [(z - getattr(self, f"start_{name}")).square().mean() for name, z in self.physics.raw.items()]
         return torch.stack(pulls).mean() if pulls else self.target_sd.new_zeros(())
 
-    def penalty(self) -> torch.Tensor | float:
-        """The prior, weighted."""
+    def penalty(self, fluxes: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> torch.Tensor | float:
+        """The weighted pulls: parameters to their start, closures to their default, shares to the towers' slopes."""
         weight = self.hparams["prior_weight"]
-        return weight * self.prior() if weight > 0 else 0.0
+        total: torch.Tensor | float = weight * self.prior() if weight > 0 else 0.0
+        for name, closure in self.closures.named().items():
+            if closure.penalty > 0.0:
+                z = fluxes[f"z_{name}"]
+                known = torch.isfinite(z) & fluxes["converged"]
+                squares = torch.where(known, z, 0.0).square().sum()
+                total = total + closure.penalty * squares / known.sum().clamp(min=1)
+        return total if self.observation is None else total + self.observation.penalty()
 
-    def predicted(self, fluxes: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """`fluxes` (all outputs of the canopy by name, with `converged` and `residual`) and `stress`."""
+    def predicted(self, fluxes: dict[str, torch.Tensor], batch: Mapping[str, Any]) -> dict[str, Any]:
+        """`fluxes` (outputs of the canopy, `converged` and `residual`), `stress`; `seen`, `closures` where there are such."""
         stress = fluxes.pop("stress")
-        return {"fluxes": fluxes, "stress": stress}
+        result: dict[str, Any] = {"fluxes": fluxes, "stress": stress}
+        if self.observation is not None:
+            seen = self.as_observed(fluxes, batch)
+            result["seen"] = {f"{name}{EQUIVALENT}": seen[name] for name in OBSERVED_FLUXES}
+        if len(self.closures):
+            moves = {name: closure.limited(fluxes[f"z_{name}"]) for name, closure in self.closures.named().items()}
+            result["closures"] = {
+                f"closure_{name}": torch.exp(moves[name]) if closure.kind.moves == "factor" else moves[name]
+                for name, closure in self.closures.named().items()
+            }
+        return result
 
     # --- Lightning
 
@@ -227,6 +307,8 @@ class HybridCanopy(FluxTask):
                 "there is nothing to train: no tunable parameter and no stress module with weights. Use test or "
                 "predict for physics alone, or name parameters in `tunable`."
             )
+        if stage == "fit" and self._in_stages and self.trainer.world_size > 1:
+            raise ValueError("stages and freeze work in one process; set trainer.devices: 1, or leave them out.")
         if (data := self.tower_data) is not None:
             names, here = ([site.name for site in sites] for sites in (data.sites, self.sites))
             if names != here:
@@ -234,6 +316,8 @@ class HybridCanopy(FluxTask):
                     f"the data have the sites {', '.join(names)}, the model {', '.join(here)}. Build the model with "
                     "`sites=data.sites`."
                 )
+            if self.observation is not None and getattr(data, "closure_corrected", False):
+                self.observation.fluxes_are_corrected()
             self._largest_batch = {"trained": data.largest_training_batch(), "evaluated": data.largest_batch()}
             self._plan_batches("evaluated")
         super().setup(stage)
@@ -242,20 +326,48 @@ class HybridCanopy(FluxTask):
         """Skipping of steps that are not finite, and the check that constants stayed as they were."""
         return [SkipNonFiniteSteps(), ConstantsUnchanged(self.physics)]
 
+    def on_train_epoch_start(self) -> None:
+        """Train what the stage of this epoch trains."""
+        if self._in_stages:
+            apply_stage(stage_of(self._stages, self.current_epoch), self._movable)
+
+    @property
+    def _in_stages(self) -> bool:
+        """Whether anything is held at any time."""
+        return any(stage.train is not None or stage.hold for stage in self._stages)
+
+    def _parts(self) -> dict[str, list[nn.Parameter]]:
+        """What can be trained or held, by name: parameters of the physics, closures, `stress`, `observation`."""
+        parts = {name: [z] for name, z in self.physics.raw.items()}
+        parts |= {name: list(closure.parameters()) for name, closure in self.closures.named().items()}
+        module = self.in_loop if self.stress is None else self.stress
+        if module is not None:
+            parts["stress"] = list(module.parameters())
+        if self.observation is not None and not self.observation.corrected:
+            parts["observation"] = [self.observation.raw]
+        return parts
+
     def on_fit_start(self) -> None:
-        """Forget solutions: rows of other data."""
+        """Forget solutions: rows of other data. Take note of what its owner left free to move."""
+        self._movable = {name: [p for p in part if p.requires_grad] for name, part in self._parts().items()}
         if self._memory is not None:
             self._memory.forget()
 
     def configure_optimizers(self) -> Any:
         """AdamW with a learning rate for the stress module and one for the process parameters."""
-        settings = self.hparams
-        groups = []
+        settings, groups = self.hparams, []
+        rates = {"stress": settings["network_lr"]}
+        rates |= {name: closure.lr or settings["network_lr"] for name, closure in self.closures.named().items()}
         module = self.in_loop if self.stress is None else self.stress
-        if module is not None and (weights := [p for p in module.parameters() if p.requires_grad]):
-            groups.append({"params": weights, "lr": settings["network_lr"], "weight_decay": settings["weight_decay"]})
-        own = set() if module is None else {id(p) for p in module.parameters()}
-        if raw := [p for p in self.physics.parameters() if p.requires_grad and id(p) not in own]:
+        networks = {"stress": module, **self.closures.named()} if module is not None else dict(self.closures.named())
+        own: set[int] = set()
+        for name, network in networks.items():
+            if weights := [p for p in network.parameters() if p.requires_grad and id(p) not in own]:
+                groups.append({"params": weights, "lr": rates[name], "weight_decay": settings["weight_decay"]})
+            own |= {id(p) for p in network.parameters()}
+        raw = [p for p in self.physics.parameters() if p.requires_grad and id(p) not in own]
+        raw += [] if self.observation is None else [p for p in self.observation.parameters() if p.requires_grad]
+        if raw:
             groups.append({"params": raw, "lr": settings["parameter_lr"], "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(groups)
         if settings["schedule"] == "constant":
@@ -274,6 +386,44 @@ class HybridCanopy(FluxTask):
     def _physical_values(self) -> dict[str, torch.Tensor]:
         with torch.no_grad(), jax.enable_x64(True):
             return {name: value.detach().cpu() for name, value in self.physics.parameter_values().items()}
+
+
+def _columns(batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Forcing of a batch, and its past if it has one."""
+    return {**batch["forcing"], **batch.get("history", {})}
+
+
+def _moved_leaf_area(forcing: Mapping[str, torch.Tensor], factor: torch.Tensor) -> torch.Tensor:
+    """Leaf area times factor, at most the largest that the canopy takes; that of rows that are not solved stays as it is."""
+    usable = rows_within_range(forcing)
+    largest = FORCING_TABLE[LEAF_AREA].upper
+    moved = (torch.where(usable, forcing[LEAF_AREA], STAND_IN[LEAF_AREA]) * factor).clamp(max=largest)
+    return torch.where(usable, moved, forcing[LEAF_AREA])
+
+
+def _observation_model(observation: Any, n_sites: int, weights: Mapping[str, float]) -> ObservationModel | None:
+    """The model that a setting means.
+
+    Raises:
+        ValueError: an unknown setting, or fluxes from which the share cannot be learned.
+    """
+    fits_heat = weights.get("latent_heat", 0.0) > 0.0 and weights.get("sensible_heat", 0.0) > 0.0
+    if observation == "auto":
+        observation = "one" if fits_heat else None
+    if observation in (None, "none"):
+        return None
+    arguments: dict[str, Any] = {"factors": observation} if isinstance(observation, str) else dict(observation)
+    known = ("factors", "prior_sd", "weight")
+    for key in arguments:
+        if key not in known:
+            raise ValueError(f"observation: {unknown('key', key, known)}")
+    if not fits_heat:
+        raise ValueError(
+            "observation: the observed share of the turbulent fluxes can be learned only where latent and sensible heat are both "
+            "in the loss. Give sensible_heat a weight (weights: {latent_heat: 0.5, nee: 0.5, sensible_heat: 0.05}), or set "
+            "observation: none."
+        )
+    return ObservationModel(n_sites, **arguments)
 
 
 def _solver_options(changes: Mapping[str, Any]) -> cv.SolverOptions:

@@ -20,13 +20,16 @@ class LossTerms(NamedTuple):
     counts: torch.Tensor
 
 
-def loss_weights(le_weight: float = 0.5, weights: Mapping[str, float] | None = None) -> dict[str, float]:
+def loss_weights(
+    le_weight: float = 0.5, weights: Mapping[str, float] | None = None, others: Iterable[str] = ()
+) -> dict[str, float]:
     """Weights by target, normalised to sum 1.
 
     Args:
         le_weight: w in [0, 1] of latent heat; NEE gets 1 - w. Used if `weights` is None.
         weights: weight by target, at least one positive and none negative; targets left out or of weight 0
             are not fitted.
+        others: targets to list with weight 0, if they have none.
 
     Raises:
         ValueError: a weight is out of range, or a target unknown.
@@ -39,7 +42,8 @@ def loss_weights(le_weight: float = 0.5, weights: Mapping[str, float] | None = N
     total = sum(weights.values())
     if min(weights.values()) < 0 or not 0 < total < float("inf"):
         raise ValueError(f"weights must not be negative, and one must be positive; got {dict(weights)}.")
-    return {name: value / total for name, value in weights.items() if value > 0}
+    fitted = {name: value / total for name, value in weights.items() if value > 0}
+    return fitted | {name: 0.0 for name in others if name not in fitted}
 
 
 class FluxLoss:
