@@ -100,11 +100,13 @@ class Canopy:
         self.sites: tuple[Site, ...] = (site,) if isinstance(site, Site) else tuple(site)
         self.parameters = Parameters() if parameters is None else parameters
         self.options = options
-        shapes = {(s.n_layers, s.n_air_layers, s.soil_respiration) for s in self.sites}
+        shapes = {(s.n_layers, s.n_air_layers, s.soil_respiration, s.soil_heat) for s in self.sites}
         if len(shapes) != 1:
             raise ValueError(
-                "sites of one Canopy must share n_layers, n_air_layers and soil_respiration; got "
-                + ", ".join(f"{s.name}: {s.n_layers}, {s.n_air_layers}, {s.soil_respiration}" for s in self.sites)
+                "sites of one Canopy must share n_layers, n_air_layers, soil_respiration and soil_heat; got "
+                + ", ".join(
+                    f"{s.name}: {s.n_layers}, {s.n_air_layers}, {s.soil_respiration}, {s.soil_heat}" for s in self.sites
+                )
             )
         self.stress: AbstractStress = as_stress(stress)
         if conductance not in CONDUCTANCES:
@@ -114,6 +116,7 @@ class Canopy:
             soil_respiration=self.sites[0].soil_respiration,
             smooth_colimitation=smooth_colimitation,
             conductance=conductance,
+            soil_heat=self.sites[0].soil_heat,
         )
         arrays = [_site_arrays(s) for s in self.sites]
         self.site_arrays: SiteArrays = (

@@ -68,6 +68,9 @@ class Forcing(eqx.Module):
     observed_canopy_height: Series = forced(
         "m", "canopy height, read by the alfalfa soil respiration only", 0, 100, optional=True
     )
+    soil_temperature_tendency: Series = forced(
+        "K h-1", "change of the soil temperature; not a number = no heat storage in the soil", -20, 20, optional=True
+    )
     site: Int[Array, "*time"] = dataclasses.field(default=cast(Any, None))  # set in any case
 
     def __init__(self, *, site: Any = None, **columns: Any):
@@ -128,6 +131,7 @@ STAND_IN: dict[str, float] = {
     "day_of_year": 180.0, "hour": 0.0, "air_temperature": 15.0, "shortwave_in": 0.0, "vapour_pressure": 1.0,
     "wind_speed": 3.0, "co2": 400.0, "pressure": 100.0, "friction_velocity": 0.3, "soil_temperature": 15.0,
     "soil_water_content": 0.2, "lai": 1.0, "longwave_in": 330.0, "observed_canopy_height": 1.0,
+    "soil_temperature_tendency": 0.0,
 }  # fmt: skip
 """A calm night that any canopy solves: it takes the place of a row that cannot be solved, so that nothing of it is computed."""
 

@@ -13,14 +13,17 @@ from .spelling import unknown
 LeafAngle = Literal["erectophile", "spherical", "planophile", "plagiophile", "extremophile", "uniform"]
 Stomata = Literal["hypostomatous", "amphistomatous"]
 SoilRespiration = Literal["q10", "alfalfa"]
+SoilHeat = Literal["storage", "conduction"]
 
 
 class Site(pydantic.BaseModel):
     """Constants of one site. Lengths in m, angles in degrees, `utc_offset` in hours east of UTC (standard time).
 
-    `lai_scale` multiplies the leaf area index of the forcing. `dispersion` names a CSV with a dispersion matrix
-    (`n_air_layers + n_layers` rows, `n_layers` columns, s m-1 at unit friction velocity); without it the matrix is
-    generated (see `canveg_jax.dispersion`) from `dispersion_particles` flights with `dispersion_seed`.
+    `soil_heat` is `storage`, where the ground heat includes what the soil above the measured temperature takes up (if the
+    forcing has the tendency of that temperature), or `conduction`. `lai_scale` multiplies the leaf area index of the forcing.
+    `dispersion` names a CSV with a dispersion matrix (`n_air_layers + n_layers` rows, `n_layers` columns, s m-1 at unit friction
+    velocity); without it the matrix is generated (see `canveg_jax.dispersion`) from `dispersion_particles` flights with
+    `dispersion_seed`.
 
     Example:
         >>> Site.named("US-Hn1", n_layers=1).canopy_height
@@ -44,6 +47,7 @@ class Site(pydantic.BaseModel):
     n_air_layers: int = pydantic.Field(default=50, ge=2)
     soil_depth: float = pydantic.Field(default=0.15, gt=0)
     soil_respiration: SoilRespiration = "q10"
+    soil_heat: SoilHeat = "storage"
     lai_scale: float = pydantic.Field(default=1.0, gt=0)
     dispersion: Path | None = None
     dispersion_particles: int = pydantic.Field(default=200_000, ge=1000)

@@ -123,6 +123,8 @@ def build_dataset(table: TowerTable, attributes: Mapping[str, Any], site: Site |
     """
     day, hour = middle_of_interval(table.start, table.step)
     forcing = {"day_of_year": Column(day, "time"), "hour": Column(hour, "time"), **table.forcing}
+    if "soil_temperature" in forcing and "soil_temperature_tendency" not in forcing:
+        forcing["soil_temperature_tendency"] = _tendency(forcing["soil_temperature"], table.step)
     variables: dict[str, Any] = {}
     for name, info in FORCING_TABLE.items():
         if name in forcing:
@@ -154,6 +156,22 @@ def build_dataset(table: TowerTable, attributes: Mapping[str, Any], site: Site |
     dataset = xr.Dataset(variables, coords={"time": time, "time_end": end}, attrs=attrs)
     dataset["forcing_complete"] = forcing_complete(dataset)
     return dataset
+
+
+HOURS_OF_TENDENCY = 2.0
+
+
+def _tendency(temperature: Column, step: pd.Timedelta) -> Column:
+    """Change of a temperature over the two hours about the middle of each interval, K h-1; missing at gaps and at the ends."""
+    steps = max(1, round(HOURS_OF_TENDENCY / 2.0 / (step.total_seconds() / 3600.0)))
+    values = np.asarray(temperature.values, dtype=np.float64)
+    change = np.full(values.shape, np.nan)
+    if len(values) > 2 * steps:
+        change[steps:-steps] = values[2 * steps :] - values[: -2 * steps]
+    rate = change / (2 * steps * step.total_seconds() / 3600.0)
+    info = FORCING_TABLE["soil_temperature_tendency"]
+    within = (rate >= info.lower) & (rate <= info.upper)
+    return Column(np.where(within, rate, np.nan), f"change of {temperature.source}")
 
 
 def target_variables(name: str, target: Target | None, size: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from . import leaf_angle, longwave, shortwave, sky, soil_respiration
 from .constants import PAR_PER_JOULE, ZERO_CELSIUS
 from .leaf_exchange import leaf_exchange
 from .scalar_profiles import ScalarDeviation, column_sources, scalar_profiles
-from .soil_properties import surface_vapour_resistance, thermal_conductivity
+from .soil_properties import surface_vapour_resistance, thermal_conductivity, volumetric_heat_capacity
 from .soil_surface import SoilInputs, SoilSurface, soil_surface_balance
 from .stability import dispersion_factor, stability_parameter
 from .state import (
@@ -42,6 +42,8 @@ from .state import (
 from .sun import sine_of_solar_elevation
 from .thermodynamics import air_density, molar_air_density
 from .wind import DISPLACEMENT_RATIO, wind_profile
+
+SECONDS_PER_HOUR = 3600.0
 
 LOWEST_CO2 = 50.0
 """umol mol-1; iterates far from the solution may go below it, a solution never does."""
@@ -86,10 +88,19 @@ def conditions(forcing: Forcing, p: Parameters, site: SiteArrays, scheme: Scheme
         chi=chi,
         soil_vapour_resistance=surface_vapour_resistance(forcing.soil_water_content, p),
         soil_conductance=conductivity / site.soil_depth,
+        soil_heat_storage=_heat_storage(forcing, p, site, scheme),
         deep_temperature=forcing.soil_temperature + ZERO_CELSIUS,
         soil_water_content=forcing.soil_water_content,
         observed_canopy_height=_where_finite(forcing.observed_canopy_height, site.canopy_height),
     )
+
+
+def _heat_storage(forcing: Forcing, p: Parameters, site: SiteArrays, scheme: Scheme) -> Scalar:
+    """Heat that the soil above the measured depth takes up, W m-2; 0 where its tendency is not known."""
+    tendency = _where_finite(forcing.soil_temperature_tendency, jnp.zeros_like(forcing.soil_temperature))
+    if scheme.soil_heat == "conduction":
+        return jnp.zeros_like(tendency)
+    return volumetric_heat_capacity(forcing.soil_water_content, p) * site.soil_depth * tendency / SECONDS_PER_HOUR
 
 
 def prepare(
@@ -232,6 +243,7 @@ def _soil(
         density=c.density,
         vapour_resistance=c.soil_vapour_resistance,
         conductance=c.soil_conductance,
+        heat_storage=c.soil_heat_storage,
         deep_temperature=c.deep_temperature,
         roughness=p.soil_roughness,
         resistance_min=p.soil_resistance_min,

@@ -1,4 +1,4 @@
-"""Thermal conductivity of the soil and its surface resistance to vapour (docs/decisions.md, 21).
+"""Thermal conductivity and heat capacity of the soil, and its surface resistance to vapour (docs/decisions.md, 21).
 
 Weighted conductivities of the parts of the soil [deVries1963] [Campbell1994]; resistance after [Kondo1990].
 """
@@ -45,6 +45,17 @@ def thermal_conductivity(water_content: Values, air_temperature: Values, pressur
         + organic * p.organic_conductivity_sum
     )
     return ratio(total, mineral + pores + water + organic)
+
+
+def volumetric_heat_capacity(water_content: Values, p: Parameters) -> Values:
+    """Heat capacity of the soil, J m-3 K-1: that of its parts by volume, `1.94e6 f_m + 2.50e6 f_o + 4.19e6 theta` [deVries1963].
+
+    Args:
+        water_content: `theta`, m3 m-3.
+        p: reads `porosity` and `organic_fraction` (`f_o`); the mineral part `f_m` is the rest.
+    """
+    mineral = 1.0 - p.porosity - p.organic_fraction
+    return 1.94e6 * mineral + 2.50e6 * p.organic_fraction + 4.19e6 * water_content
 
 
 def surface_vapour_resistance(water_content: Values, p: Parameters) -> Values:

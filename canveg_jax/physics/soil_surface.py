@@ -32,7 +32,8 @@ class SoilInputs(NamedTuple):
 
     `absorbed`: radiation, W m-2; `emissivity` of the soil. Air of the soil's level: `air_temperature` K, `vapour_pressure` Pa,
     `wind` m s-1, at `height` m; `pressure` kPa; `density` kg m-3. Soil: `vapour_resistance` of the surface, s m-1; `conductance`
-    of heat down to `deep_temperature` (K), W m-2 K-1; `roughness` m; bounds of the aerodynamic resistance, s m-1.
+    of heat down to `deep_temperature` (K), W m-2 K-1; `heat_storage` of the soil in between, W m-2;
+    `roughness` m; bounds of the aerodynamic resistance, s m-1.
     """
 
     absorbed: Values
@@ -45,6 +46,7 @@ class SoilInputs(NamedTuple):
     density: Values
     vapour_resistance: Values
     conductance: Values
+    heat_storage: Values
     deep_temperature: Values
     roughness: Values
     resistance_min: Values
@@ -74,7 +76,7 @@ def surface_fluxes(temperature: Values, x: SoilInputs) -> SoilSurface:
         sensible_heat=ratio(x.density * AIR_SPECIFIC_HEAT, resistance) * (temperature - x.air_temperature),
         latent_heat=ratio(latent, resistance + x.vapour_resistance)
         * (saturation_vapour_pressure(temperature) - x.vapour_pressure),
-        ground_heat=x.conductance * (temperature - x.deep_temperature),
+        ground_heat=x.conductance * (temperature - x.deep_temperature) + x.heat_storage,
     )
 
 

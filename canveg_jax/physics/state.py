@@ -22,13 +22,14 @@ class Scheme(NamedTuple):
     """Choices that are compiled into the program.
 
     `n_layers` of the canopy; `soil_respiration`: `q10` or `alfalfa`; `smooth_colimitation` of photosynthesis, else the minimum;
-    `conductance`: the equation of the stomata.
+    `conductance`: the equation of the stomata; `soil_heat`: `storage` or `conduction`.
     """
 
     n_layers: int
     soil_respiration: str = "q10"
     smooth_colimitation: bool = False
     conductance: str = "ball_berry"
+    soil_heat: str = "storage"
 
 
 class SiteArrays(eqx.Module):
@@ -115,6 +116,7 @@ class Conditions(NamedTuple):
     chi: Scalar
     soil_vapour_resistance: Scalar
     soil_conductance: Scalar
+    soil_heat_storage: Scalar
     deep_temperature: Scalar
     soil_water_content: Scalar
     observed_canopy_height: Scalar

@@ -155,6 +155,7 @@ def _report(options: argparse.Namespace) -> int:
     require_packages("h5py", "h5netcdf", "matplotlib")
     from canveg_jax.simulation import require_folder
 
+    from ..evaluation.closure_report import beside, closure_figure, closure_names
     from ..evaluation.predictions import read_predictions
     from ..evaluation.report import report_figure, save_figure
     from ..evaluation.score_table import score_table, table_text, write_table
@@ -166,6 +167,8 @@ def _report(options: argparse.Namespace) -> int:
     if options.table is not None:
         write_table(require_folder(options.table), table)
     print(f"{table_text(table)}\npicture: {out}")
+    if closure_names(predictions):
+        print(f"closures: {save_figure(closure_figure(predictions, options.site), beside(out))}")
     return 0
 
 
@@ -177,7 +180,7 @@ def _towers(options: argparse.Namespace) -> int:
     rows = {
         "latitude": "degrees north", "longitude": "degrees east", "utc_offset": "h, standard time",
         "canopy_height": "m", "measurement_height": "m", "stomata": "", "leaf_angle": "", "n_layers": "",
-        "n_air_layers": "", "soil_depth": "m", "soil_respiration": "", "lai_scale": "factor on the file's LAI",
+        "n_air_layers": "", "soil_depth": "m", "soil_respiration": "", "soil_heat": "", "lai_scale": "factor on the file's LAI",
     }  # fmt: skip
     widths = [22, *(max(15, len(site.name) + 2) for site in sites)]
     print("".join(text.ljust(width) for text, width in zip(("", *SITES), widths, strict=True)) + "unit")

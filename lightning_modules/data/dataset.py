@@ -17,9 +17,9 @@ from .order import Repeated
 from .targets import DEFAULT_TARGETS, check_targets
 
 Batch = dict[str, Any]
-"""`forcing`: {name: `[time]`}, `history`: {name: `[time]`} (of `canveg_jax.io.antecedents.ANTECEDENTS`), `site`: int `[time]`,
-`target` and `measured`: {name: `[time]`}, `row`: int `[time]`, `counted`: bool `[time]`, false for half-hours that only fill up the batch
-of one of several processes (nothing is measured there)."""
+"""`forcing`: {name: `[time]`}, `history`: {name: `[time]`} (of `canveg_jax.io.antecedents.ANTECEDENTS`), `site`: int
+`[time]`, `target` and `measured`: {name: `[time]`}, `row`: int `[time]`, `counted`: bool `[time]`, false for half-hours that
+only fill up the batch of one of several processes (nothing is measured there)."""
 
 
 class TowerDataset(torch.utils.data.Dataset):

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure, SubFigure
 from canveg_jax.files import replacing
 
 from ..data.splits import PARTS
+from ..names import EQUIVALENT
 
 FLUXES = {"LE": ("Latent heat LE", "W m$^{-2}$"), "NEE": ("Net CO$_2$ exchange NEE", "µmol m$^{-2}$ s$^{-1}$")}
 OBSERVED, MODELLED, KNOWN = "#3b3b3b", "#c8501e", "#1f6f8b"
@@ -104,7 +105,7 @@ def _window(axes: Axes, block: xr.Dataset, flux: str, legend: bool) -> None:
     """Half-hours of the days in which most samples of LE and NEE were measured."""
     time = block["time"].values
     inside = _best_window(block)
-    modelled = np.where(block["converged"].values, block[flux].values, np.nan)
+    modelled = np.where(block["converged"].values, _seen(block, flux), np.nan)
     every = np.flatnonzero(inside)
     breaks = np.flatnonzero(np.diff(time[every]) > np.timedelta64(3, "h")) + 1
     axes.plot(np.insert(time[every], breaks, time[every][breaks - 1]), np.insert(modelled[every], breaks, np.nan),
@@ -127,9 +128,9 @@ def _daily_means(axes: Axes, block: xr.Dataset, flux: str) -> None:
     if not kept.any():
         return
     every = np.arange(days[kept][0], days[kept][-1] + np.timedelta64(1, "D"))
-    for values, color, lw in ((block[f"{flux}_observed"], OBSERVED, 1.0), (block[flux], MODELLED, 1.2)):
+    for values, color, lw in ((block[f"{flux}_observed"].values, OBSERVED, 1.0), (_seen(block, flux), MODELLED, 1.2)):
         means = np.full(len(every), np.nan)
-        total = np.bincount(index, values.values[used], minlength=len(days))
+        total = np.bincount(index, values[used], minlength=len(days))
         means[np.searchsorted(every, days[kept])] = (total / np.maximum(count, 1))[kept]
         axes.plot(every, means, color=color, lw=lw, marker=".", ms=2.5)
     _time_axis(axes, flux)
@@ -143,8 +144,11 @@ def _diurnal_cycle(axes: Axes, block: xr.Dataset, flux: str) -> None:
     if not len(times):
         return
     count = np.bincount(index)
-    for values, color, style in ((block[f"{flux}_observed"], OBSERVED, ".-"), (block[flux], MODELLED, "-")):
-        axes.plot(times / 60, np.bincount(index, values.values[used]) / count, style, color=color, ms=4, lw=1.4)
+    for values, color, style in (
+        (block[f"{flux}_observed"].values, OBSERVED, ".-"),
+        (_seen(block, flux), MODELLED, "-"),
+    ):
+        axes.plot(times / 60, np.bincount(index, values[used]) / count, style, color=color, ms=4, lw=1.4)
     axes.axhline(0.0, color="0.8", lw=0.8, zorder=0)
     axes.set(xlim=(0, 24), xticks=range(0, 25, 6), xlabel="hour (local standard time)", ylabel=_label(flux))
     axes.set_title(f"{flux}, mean day")
@@ -152,7 +156,7 @@ def _diurnal_cycle(axes: Axes, block: xr.Dataset, flux: str) -> None:
 
 def _scatter(axes: Axes, block: xr.Dataset, flux: str) -> None:
     used = _used(block, flux)
-    observed, modelled = block[f"{flux}_observed"].values[used], block[flux].values[used]
+    observed, modelled = block[f"{flux}_observed"].values[used], _seen(block, flux)[used]
     axes.set_title(f"{flux}, half-hours")
     axes.set(xlabel=f"observed, {FLUXES[flux][1]}", ylabel=f"modelled, {FLUXES[flux][1]}")
     if len(observed) < 2:
@@ -205,6 +209,12 @@ def _best_window(block: xr.Dataset) -> np.ndarray:
     width = min(WINDOW_DAYS, len(every))
     start = every[int(np.argmax(np.convolve(daily, np.ones(width), mode="valid")))]
     return (day >= start) & (day < start + width)
+
+
+def _seen(block: xr.Dataset, flux: str) -> np.ndarray:
+    """The modelled flux as the tower would see it, which is what its observations are compared with."""
+    name = f"{flux}{EQUIVALENT}"
+    return block[name if name in block else flux].values
 
 
 def _used(block: xr.Dataset, flux: str) -> np.ndarray:

@@ -39,8 +39,8 @@ from .losses import FluxLoss, LossKind, loss_weights
 from .observation import OBSERVED_FLUXES, ObservationModel
 from .precision import check_precision
 from .solution_memory import SolutionMemory
-from .stages import apply_stage, check_names_of_parts, read_stages, stage_of
-from .tuned_parameters import parameter_table
+from .stages import apply_stage, check_names_of_parts, check_stages_train, read_stages, stage_of
+from .tuned_parameters import parameter_table, share_table
 
 
 class HybridCanopy(FluxTask):
@@ -350,6 +350,7 @@ class HybridCanopy(FluxTask):
     def on_fit_start(self) -> None:
         """Forget solutions: rows of other data. Take note of what its owner left free to move."""
         self._movable = {name: [p for p in part if p.requires_grad] for name, part in self._parts().items()}
+        check_stages_train(self._stages, [name for name, part in self._movable.items() if part])
         if self._memory is not None:
             self._memory.forget()
 
@@ -379,9 +380,14 @@ class HybridCanopy(FluxTask):
     # --- what was learned
 
     def parameter_table(self) -> pd.DataFrame:
-        """Tuned parameters: start, value, bounds, and whether a value ended within 1 % of its range from a bound."""
+        """Tuned parameters: start, value, bounds, and whether a value ended within 1 % of its range from a bound. Then the
+        observed shares of the turbulent fluxes, which start at the slopes of the towers' energy balances."""
         names = [site.name for site in self.sites] if self.hparams["per_site"] else None
-        return parameter_table(self.start_values, {n: v.numpy() for n, v in self._physical_values().items()}, names)
+        table = parameter_table(self.start_values, {n: v.numpy() for n, v in self._physical_values().items()}, names)
+        if self.observation is None or self.observation.corrected:
+            return table
+        shares = share_table(self.observation, [site.name for site in self.sites], by_site=names is not None)
+        return pd.concat([table, shares]) if len(table) else shares
 
     def _physical_values(self) -> dict[str, torch.Tensor]:
         with torch.no_grad(), jax.enable_x64(True):

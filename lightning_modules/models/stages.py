@@ -13,6 +13,8 @@ from torch import nn
 
 from canveg_jax.spelling import unknown
 
+from .losses import loss_weights
+
 
 class Stage(NamedTuple):
     """`epochs`: how many, None for all that are left; `train`: names of what is trained, None for everything; `hold`: names of
@@ -45,6 +47,8 @@ def read_stages(stages: Sequence[Mapping[str, Any]] | None, freeze: Iterable[str
         if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
             raise ValueError(f"stages: epochs must be a positive whole number; got {epochs!r}.")
         train = entry.get("train")
+        if entry.get("weights") is not None:
+            loss_weights(weights=entry["weights"])  # see that they can be right
         result.append(
             Stage(
                 epochs, None if train is None else tuple(train), (*frozen, *entry.get("hold", ())), entry.get("weights")
@@ -73,6 +77,23 @@ def check_names_of_parts(stages: Iterable[Stage], parts: Iterable[str]) -> None:
         for name in (*(stage.train or ()), *stage.hold):
             if name not in parts:
                 raise ValueError(unknown("part of the model to train or hold", name, parts))
+
+
+def check_stages_train(stages: Sequence[Stage], movable: Iterable[str]) -> None:
+    """See that every stage trains something.
+
+    Args:
+        movable: names of the parts that their owner left free to move.
+
+    Raises:
+        ValueError: a stage in which nothing moves.
+    """
+    movable = list(movable)
+    for i, stage in enumerate(stages):
+        if movable and not any(stage.trains(name) for name in movable):
+            raise ValueError(
+                f"stages: stage {i} trains nothing; it may train {', '.join(movable)}, if they are not frozen."
+            )
 
 
 def apply_stage(stage: Stage, parts: Mapping[str, Iterable[nn.Parameter]]) -> None:

@@ -10,6 +10,8 @@ import pandas as pd
 from canveg_jax import PARAMETER_TABLE
 from canveg_jax.transforms import LARGEST_SUM, OPTICAL_PAIRS
 
+from .observation import HIGHEST_SHARE, LOWEST_SHARE, ObservationModel
+
 NEAR = 0.01
 """A value is near a bound if closer than this share of its range."""
 
@@ -52,6 +54,28 @@ def parameter_table(
     index = ["parameter"] if site_names is None else ["parameter", "site"]
     columns = ["start", "value", "lower", "upper", "near_bound", "unit", "meaning"]
     return pd.DataFrame(rows, columns=[*index, *columns]).set_index(index)
+
+
+def share_table(observation: ObservationModel, site_names: Sequence[str], by_site: bool) -> pd.DataFrame:
+    """The learned shares of the turbulent fluxes in the form of `parameter_table`.
+
+    Args:
+        site_names: of the towers that the shares belong to.
+        by_site: the index has the site as well; else its name is part of that of the parameter, where there are several.
+    """
+    rows, values = [], observation.shares().detach().cpu().numpy()
+    span = HIGHEST_SHARE - LOWEST_SHARE
+    for i, site in enumerate(site_names):
+        for j, flux in enumerate(("",) if observation.config["factors"] == "one" else ("_of_LE", "_of_H")):
+            value, slope = float(values[i, j]), float(observation.slope[i])
+            name = f"observed_share{flux}" + ("" if by_site or len(site_names) == 1 else f" {site}")
+            rows.append({
+                "parameter": name, **({"site": site} if by_site else {}), "start": slope, "value": value,
+                "lower": LOWEST_SHARE, "upper": HIGHEST_SHARE,
+                "near_bound": min(value - LOWEST_SHARE, HIGHEST_SHARE - value) < NEAR * span, "unit": "1",
+                "meaning": "observed share of the turbulent fluxes; the start is the slope of the energy balance",
+            })  # fmt: skip
+    return pd.DataFrame(rows).set_index(["parameter", "site"] if by_site else "parameter")
 
 
 def _range(name: str, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -59,8 +59,12 @@ def run(
     """
     sites = [
         cv.Site.named(
-            name, n_layers=n_layers, dispersion=shared / "data" / "dij" / f"Dij_{name}_{n_layers}L.csv", lai_scale=1.0
-        )
+            name,
+            n_layers=n_layers,
+            dispersion=shared / "data" / "dij" / f"Dij_{name}_{n_layers}L.csv",
+            lai_scale=1.0,
+            soil_heat="conduction",
+        )  # fmt: skip
         for name in SITES
     ]
     canopy = cv.Canopy(sites, options=cv.SolverOptions(max_passes=300))

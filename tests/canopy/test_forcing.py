@@ -91,7 +91,8 @@ def test_whole_numbers_become_floating_point_ones():
 def test_the_table_is_the_declaration():
     assert [*FORCING_TABLE, "site"] == [field.name for field in dataclasses.fields(Forcing)]
     assert FORCING_TABLE["lai"].unit == "m2 m-2" and FORCING_TABLE["lai"].upper == 12
-    assert [name for name, info in FORCING_TABLE.items() if info.optional] == ["longwave_in", "observed_canopy_height"]
+    optional = [name for name, info in FORCING_TABLE.items() if info.optional]
+    assert optional == ["longwave_in", "observed_canopy_height", "soil_temperature_tendency"]
 
 
 def test_ranges_hold_the_real_towers(arrays):

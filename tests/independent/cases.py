@@ -56,6 +56,7 @@ WEATHER = {
     "day_of_year": 193.0, "hour": 12.25, "air_temperature": 24.0, "shortwave_in": 780.0, "vapour_pressure": 1.3,
     "wind_speed": 3.2, "co2": 405.0, "pressure": 101.1, "friction_velocity": 0.36, "soil_temperature": 20.0,
     "soil_water_content": 0.22, "lai": 3.0, "longwave_in": NAN, "observed_canopy_height": NAN,
+    "soil_temperature_tendency": NAN,
 }  # fmt: skip
 
 
@@ -101,13 +102,14 @@ CASES: dict[str, dict] = {
         SHRUB | {"leaf_angle": "erectophile", "soil_depth": 0.1},
         {"day_of_year": 178.0, "hour": 14.25, "air_temperature": 41.0, "shortwave_in": 880.0, "vapour_pressure": 0.5,
          "wind_speed": 4.5, "friction_velocity": 0.40, "pressure": 90.0, "soil_temperature": 36.0,
-         "soil_water_content": 0.03, "lai": 1.2},
+         "soil_water_content": 0.03, "lai": 1.2, "soil_temperature_tendency": 0.7},
         stress=0.4,
     ),
     "low light": _case(
         SOUTH | {"leaf_angle": "spherical", "soil_respiration": "alfalfa", "n_layers": 1},
         {"day_of_year": 172.0, "hour": 11.75, "air_temperature": 9.0, "shortwave_in": 75.0, "vapour_pressure": 1.06,
-         "soil_temperature": 10.5, "soil_water_content": 0.38, "lai": 2.0, "observed_canopy_height": 0.6},
+         "soil_temperature": 10.5, "soil_water_content": 0.38, "lai": 2.0, "observed_canopy_height": 0.6,
+         "soil_temperature_tendency": -0.3},
         {"vcopt": 62.0, "jmopt": 110.0, "kball": 10.5, "bprime": 0.012, "leaf_clumping_factor": 0.7, "qalpha": 0.3,
          "nir_reflect": 0.45, "nir_trans": 0.31, "par_soil_refl": 0.14, "nir_soil_refl": 0.27, "ep": 0.95,
          "epsoil": 0.93, "lleaf": 0.02, "stability_stable": 0.5, "stability_unstable": 1.1, "porosity": 0.45},

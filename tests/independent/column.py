@@ -54,6 +54,9 @@ class Column:
         self.k_over_l = soil.conductivity(forcing["soil_water_content"], self.t_ref, self.pressure, p) / site.get(
             "soil_depth", 0.15
         )
+        tendency = forcing.get("soil_temperature_tendency", math.nan)
+        capacity = soil.heat_capacity(forcing["soil_water_content"], p)
+        self.storage = capacity * site.get("soil_depth", 0.15) * tendency / 3600.0 if math.isfinite(tendency) else 0.0
         self.r_surface = soil.vapour_resistance(forcing["soil_water_content"], p)
 
     def _shortwave(self) -> None:
@@ -136,9 +139,10 @@ class Column:
         soil_absorbed = self.bands["par"]["soil"] / 4.6 + self.bands["nir"]["soil"] + p["epsoil"] * down[0]
         z = (k + 1) * self.site["canopy_height"] / n
         surface = soil.bisect_surface(
-            float(soil_absorbed), float(u["T_air"][k]), float(u["e_air"][k]), float(self.wind[k]), z, self.t_deep,
+            float(soil_absorbed) - self.storage, float(u["T_air"][k]), float(u["e_air"][k]), float(self.wind[k]), z, self.t_deep,
             self.t_ref, self.pressure, self.r_surface, self.k_over_l, p,
         )  # fmt: skip
+        surface["G"] += self.storage  # the heat that the soil above the measured depth takes up
         total = {name: self.canopy_sum(leaves[name]) for name in ("H", "LE", "A", "rd")}
         height = f.get("observed_canopy_height", math.nan)
         soil_respiration = soil.respiration(

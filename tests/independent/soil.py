@@ -52,6 +52,12 @@ def stability_factor(delta: float) -> float:
     return min(6.75 * s, 5.0)
 
 
+def heat_capacity(water: float, p: dict) -> float:
+    """Heat capacity of the soil, J m-3 K-1 (volume-weighted, de Vries 1963)."""
+    minerals = 1.0 - p["porosity"] - p["organic_fraction"]
+    return 1e6 * (1.94 * minerals + 2.5 * p["organic_fraction"] + 4.19 * water)
+
+
 def surface_terms(t_s, t_a, e_a, wind, z, t_deep, t_ref, pressure, r_surface, k_over_l, p) -> dict:
     """Losses of the surface at temperature `t_s`: emission, sensible, latent and ground heat, W m-2."""
     delta = 5.0 * 9.8 * z * (t_s - t_a) / (t_a * wind**2)

@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -55,3 +56,20 @@ def test_the_same_file_twice_is_no_second_file(tmp_path):
 
 def test_the_package_has_it_too():
     assert canveg_jax.read_tower is read_tower
+
+
+def test_tendency_of_the_soil_temperature(tmp_path):
+    """Change over the two hours about the half-hour; missing at gaps and at both ends; impossible jumps are no tendency."""
+    data = fluxnet_frame()
+    name = next(column for column in data if column.startswith("TS"))
+    data[name] = 10.0 + 0.25 * np.arange(len(data))  # 0.5 K h-1
+    data.loc[20, name] = -9999.0
+    data.loc[30, name] += 200.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tower = read_tower(write(tmp_path, data), lai=2.0)
+    rate = tower["soil_temperature_tendency"].values
+    known = np.isfinite(rate)
+    assert np.flatnonzero(~known).tolist() == [0, 1, 18, 22, 28, 32, len(data) - 2, len(data) - 1]
+    np.testing.assert_allclose(rate[known], 0.5, rtol=1e-9)
+    assert tower["soil_temperature_tendency"].attrs["units"] == "K h-1"

@@ -6,6 +6,7 @@ import xarray as xr
 
 import canveg_jax as cv
 from canveg_jax.synthetic import synthetic_tower
+from lightning_modules.data.inputs import vapour_pressure_deficit
 
 SITE = cv.Site.named("US-Bi1", n_layers=1)
 
@@ -57,6 +58,14 @@ class BoringCanopy(torch.nn.Module):
             "residual": torch.zeros_like(shortwave),
             "passes": torch.zeros_like(shortwave),
         }
+
+
+class KnownStress(torch.nn.Module):
+    """The stress behind the synthetic towers, in torch."""
+
+    def forward(self, forcing):
+        water = torch.sigmoid((forcing["soil_water_content"] - 0.12) / 0.02)
+        return water / (1.0 + vapour_pressure_deficit(forcing) / 8.0)
 
 
 def boring_tower(

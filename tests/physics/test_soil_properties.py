@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canveg_jax import Parameters
-from canveg_jax.physics.soil_properties import surface_vapour_resistance, thermal_conductivity
+from canveg_jax.physics.soil_properties import surface_vapour_resistance, thermal_conductivity, volumetric_heat_capacity
 from tests.independent import soil
 from tests.independent.column import DEFAULTS
 from tests.physics.checks import all_finite, derivative_error, precision_error, relative_error
@@ -103,3 +103,12 @@ def test_single_precision(p):
     theta = np.linspace(0.0, 0.55, 20)
     assert precision_error(conductivity, theta, np.full(20, 290.0), np.full(20, 99.0), p) < 1e-5
     assert precision_error(surface_vapour_resistance, theta, p) < 1e-5
+
+
+def test_heat_capacity_is_that_of_the_parts_by_volume():
+    """Dry minerals, pure organic matter and water, and a mixture by hand."""
+    capacity = volumetric_heat_capacity
+    assert float(capacity(0.0, Parameters(porosity=0.3, organic_fraction=0.0))) == pytest.approx(0.7 * 1.94e6)
+    assert float(capacity(0.0, Parameters(porosity=0.7, organic_fraction=0.3))) == pytest.approx(0.3 * 2.5e6)
+    wet = capacity(0.2, Parameters(porosity=0.6, organic_fraction=0.08))
+    assert float(wet) == pytest.approx(0.32 * 1.94e6 + 0.08 * 2.5e6 + 0.2 * 4.19e6)

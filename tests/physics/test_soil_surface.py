@@ -20,11 +20,12 @@ balance, fluxes_at = jax.jit(soil_surface_balance), jax.jit(surface_fluxes)
 
 def inputs(
     absorbed=800.0, air=296.0, vapour=1000.0, wind=0.26, height=0.032, pressure=101.18, reference=295.97,
-    vapour_resistance=4300.0, conductance=1.17, deep=300.4,
+    vapour_resistance=4300.0, conductance=1.17, deep=300.4, storage=0.0,
 ) -> SoilInputs:  # fmt: skip
     density = 28.97 * pressure / (8.314 * reference)
     numbers = (
-        absorbed, 0.98, air, vapour, wind, height, pressure, density, vapour_resistance, conductance, deep, 0.02, 25.0, 1000.0,
+        absorbed, 0.98, air, vapour, wind, height, pressure, density, vapour_resistance, conductance, storage, deep, 0.02, 25.0,
+        1000.0,
     )  # fmt: skip
     return SoilInputs(*(jnp.asarray(v, float) for v in numbers))
 
@@ -178,6 +179,16 @@ class Published:
 @pytest.fixture
 def published_soil(published, arrays):
     return Published(published("soil_energy"), arrays["residual_Tsoil_sfc"])
+
+
+def test_heat_taken_up_by_the_soil_is_part_of_the_ground_heat():
+    """What the soil stores is not there to warm the surface: as if so much less were absorbed."""
+    without, stored = (
+        balance(jnp.asarray(300.0), inputs(absorbed=750.0)),
+        balance(jnp.asarray(300.0), inputs(storage=50.0)),
+    )
+    assert float(stored.temperature) == pytest.approx(float(without.temperature), rel=1e-14)
+    assert float(stored.ground_heat - without.ground_heat) == pytest.approx(50.0, abs=1e-9)
 
 
 def test_published_ground_heat_is_steady_conduction_plus_storage(published_soil):

@@ -50,6 +50,9 @@ def test_weather_is_always_usable_and_consistent(site, days, seed, aridity, firs
     weather = synthetic_weather(site, days, seed, aridity, start=str(first))
     for name, info in FORCING_TABLE.items():
         values = weather[name].values
+        if name == "soil_temperature_tendency":  # a centred difference: not known in the first and the last hour
+            assert np.isnan(values[[0, 1, -2, -1]]).all()
+            values = values[2:-2]
         assert np.isfinite(values).all() and info.lower <= values.min() and values.max() <= info.upper, name
     assert weather["forcing_complete"].all() and forcing_complete(weather).all()
     saturation = saturation_vapour_pressure_kpa(weather["air_temperature"])

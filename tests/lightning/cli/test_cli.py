@@ -1,5 +1,6 @@
 """The command line: every shipped configuration from CSV files to the picture, and its refusals."""
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -246,9 +247,8 @@ def test_report_refuses_other_files(trained, tmp_path, capsys):
     assert main(["report", "absent.nc", "--out", "x.png"]) == 2
 
 
-def test_the_plain_torch_example_learns(monkeypatch):
+@pytest.mark.parametrize("example", ["embed_in_torch", "network_in_the_loop", "recurrent_closures"])
+def test_the_plain_torch_examples_learn(example, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import embed_in_torch
-
-    losses = embed_in_torch.main(steps=4)
+    losses = importlib.import_module(example).main(steps=6)
     assert all(np.isfinite(losses)) and losses[-1] < losses[0]

@@ -18,7 +18,7 @@ from lightning_modules import (
     ScalingStatistics,
     StressNetwork,
 )
-from tests.lightning.towers import SITE, BoringCanopy, boring_tower
+from tests.lightning.towers import SITE, BoringCanopy, KnownStress, boring_tower
 
 
 def datamodule(tower, **options):
@@ -65,16 +65,6 @@ def test_parameter_is_recovered_alone(tower):
     assert table.loc["kball", "start"] == pytest.approx(8.17)
     assert table.loc["kball", "value"] == pytest.approx(12.0, rel=1e-3)
     assert not table.loc["kball", "near_bound"]
-
-
-class KnownStress(nn.Module):
-    """The stress behind the synthetic towers, in torch."""
-
-    def forward(self, forcing):
-        from lightning_modules.data.inputs import vapour_pressure_deficit
-
-        water = torch.sigmoid((forcing["soil_water_content"] - 0.12) / 0.02)
-        return water / (1.0 + vapour_pressure_deficit(forcing) / 8.0)
 
 
 def test_entries_of_the_network_move_by_different_amounts(tower):

@@ -102,6 +102,56 @@ def test_gradient_of_the_loss_agrees_with_central_differences(physics, data):
     model.zero_grad()
 
 
+def test_gradient_of_closures_and_observed_share_agrees_with_central_differences(physics, data):
+    """Through the solved canopy, with tuned parameters, leaf area, bounds and the loss of what the tower sees."""
+    data.setup()
+    model = hybrid(
+        physics,
+        statistics=data.statistics,
+        closures={
+            "capacity": {"inputs": ["slow"], "hidden": [3], "penalty": 0.1},
+            "stomatal_slope": {"inputs": ["vapour_pressure_deficit"], "hidden": [3]},
+            "leaf_area": {"inputs": ["lai"], "hidden": [3]},
+            "soil_respiration": {"inputs": ["soil_temperature"], "hidden": [3]},
+            "surface_moisture": {"inputs": ["soil_water_content"], "hidden": [3]},
+            "q10a": {"inputs": ["shortwave_in_1d"], "hidden": [3]},
+        },
+        weights={"latent_heat": 0.5, "nee": 0.5, "sensible_heat": 0.3},
+    ).double()
+    torch.manual_seed(2)
+    for closure in model.closures.values():
+        torch.nn.init.normal_(closure.network.head.weight, std=0.3)
+    batch = data.parts["train"].__getitems__(range(BATCH))
+
+    def loss():
+        fluxes = model.fluxes(batch)
+        assert fluxes["converged"].all()
+        return model.batch_loss(batch, fluxes).loss + model.penalty(fluxes, batch)
+
+    model.zero_grad()
+    loss().backward()
+    entries = [(f"raw {name}", p, ()) for name, p in physics.raw.items()]
+    entries.append(("share", model.observation.raw, (0, 0)))
+    for name, closure in model.closures.items():
+        for part, p in closure.named_parameters():
+            if part.endswith(("layers.0.weight", "head.weight", "head.bias")):
+                steepest = int(p.grad.abs().flatten().argmax())
+                entries.append((f"{name} {part}", p, tuple(int(i) for i in np.unravel_index(steepest, p.shape))))
+    assert len(entries) == 2 + 1 + 6 * 3
+    for name, p, index in entries:
+        step, values = 1e-4, []
+        with torch.no_grad():
+            start = p[index].item()
+            for sign in (1.0, -1.0):
+                p[index] = start + sign * step
+                values.append(loss().item())
+            p[index] = start
+        numeric = (values[0] - values[1]) / (2 * step)
+        assert abs(numeric) > 1e-6, name
+        assert p.grad[index].item() == pytest.approx(numeric, rel=1e-5, abs=1e-9), name
+    model.zero_grad()
+
+
 def test_twin_experiment_recovers_parameter_and_stress(physics, data, tower):
     model = hybrid(physics, network_lr=0.1, parameter_lr=0.1, schedule="cosine", tunable=["kball", "q10a"])
     held = physics.raw["kball"].register_hook(torch.zeros_like)  # it acts through its product with the stress only
