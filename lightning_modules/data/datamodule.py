@@ -20,6 +20,7 @@ from canveg_jax.io.tower_files import TowerFiles, as_site
 from ..processes import processes
 from .dataset import TowerDataset, collate
 from .order import HalfHourOrder, largest_share
+from .rain import masked_while_wet, with_wet
 from .splits import PARTS, Part, Split, block_split
 from .statistics import ScalingStatistics
 from .targets import DEFAULT_TARGETS, check_targets
@@ -46,6 +47,8 @@ class FluxTowerDataModule(L.LightningDataModule):
         batch_size: half-hours per batch. Several processes share each training batch (`HalfHourOrder`): training is the
             same, whatever their number.
         block_days, val_every, test_fraction, purge_days: see `splits.block_split`.
+        mask_rain: leave the turbulent fluxes out of training and validation while it rains and for so many hours after; None: use
+            them. The test part keeps them, and is scored apart (`wet`, `dry`). Needs a file with precipitation.
         train_stride: use every n-th half-hour of the training part (statistics included), for speed. Prefer odd
             numbers: an even one visits the same times of day only.
         max_train_rows: use at most so many training half-hours, evenly spread over the part.
@@ -79,6 +82,7 @@ class FluxTowerDataModule(L.LightningDataModule):
         val_every: int = 5,
         test_fraction: float = 0.0,
         purge_days: float = 0.0,
+        mask_rain: float | None = None,
         train_stride: int = 1,
         max_train_rows: int | None = None,
         predict_part: Part | Literal["all"] = "test",
@@ -98,6 +102,8 @@ class FluxTowerDataModule(L.LightningDataModule):
                 raise ValueError(f"{name} must be at least {least}; got {value!r}.")
         if max_train_rows is not None and max_train_rows < 2:
             raise ValueError(f"max_train_rows must be at least 2, or null for all; got {max_train_rows!r}.")
+        if mask_rain is not None and not 0 <= mask_rain < 1e6:
+            raise ValueError(f"mask_rain must be a number of hours, not negative, or null; got {mask_rain!r}.")
         if dtype not in ("float64", "float32"):
             raise ValueError(f"dtype must be 'float64' or 'float32'; got {dtype!r}.")
         if predict_part not in (*PARTS, "all"):
@@ -113,6 +119,7 @@ class FluxTowerDataModule(L.LightningDataModule):
         self.split_options = {
             "block_days": block_days, "val_every": val_every, "test_fraction": test_fraction, "purge_days": purge_days,
         }  # fmt: skip
+        self.mask_rain = mask_rain
         self.train_stride, self.max_train_rows, self.predict_part = train_stride, max_train_rows, predict_part
         self.dtype = getattr(torch, dtype)
         self.parts: dict[str, TowerDataset] = {}
@@ -139,13 +146,19 @@ class FluxTowerDataModule(L.LightningDataModule):
         )
         splits = [self._split(record, test is not None) for record, test in pairs]
         pairs = [_with_past(record, test) for record, test in pairs]
+        if self.mask_rain is not None:
+            pairs = [
+                (with_wet(record, self.mask_rain), test if test is None else with_wet(test, self.mask_rain))
+                for record, test in pairs
+            ]
         records, tests = [p[0] for p in pairs], [p[1] for p in pairs]
         test_records = [record if test is None else test for record, test in zip(records, tests, strict=True)]
         test_rows = [
             split.test if test is None else np.arange(test.sizes["time"])
             for split, test in zip(splits, tests, strict=True)
         ]
-        self.records = {"train": records, "val": records, "test": test_records}
+        dry = [masked_while_wet(record) for record in records]
+        self.records = {"train": dry, "val": dry, "test": test_records}
         rows = {"train": self._thinned([s.train for s in splits]), "val": [s.val for s in splits], "test": test_rows}
         for name in PARTS:
             if any(len(r) for r in rows[name]):

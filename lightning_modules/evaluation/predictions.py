@@ -128,6 +128,8 @@ def _from_records(records: Sequence[xr.Dataset], site: np.ndarray, row: np.ndarr
     wanted: dict[str, Any] = {"time": np.datetime64("NaT", "ns"), **dict.fromkeys(CONTEXT, np.nan)}
     if any("stress_true" in record for record in records):
         wanted["stress_true"] = np.nan
+    if any("wet" in record for record in records):
+        wanted["wet"] = False
     columns = {name: np.full(len(row), missing) for name, missing in wanted.items()}
     for i, record in enumerate(records):
         here = site == i
@@ -169,6 +171,12 @@ def _as_dataset(columns: dict[str, np.ndarray], sites: list[str], data: FluxTowe
                 {"units": FORCING_TABLE[name].unit, "long_name": FORCING_TABLE[name].meaning},
             )
     variables["stress"] = ("row", columns["stress"], {"units": "1", "long_name": "stomatal stress factor, 1 = none"})
+    if "wet" in columns:
+        variables["wet"] = (
+            "row",
+            columns["wet"],
+            {"units": "1", "long_name": "rain in the half-hour or shortly before"},
+        )
     if "stress_true" in columns:
         known = {"units": "1", "long_name": "stomatal stress factor that made the synthetic fluxes"}
         variables["stress_true"] = ("row", columns["stress_true"], known)

@@ -23,7 +23,8 @@ COLUMNS = ["n", "RMSE", "NSE", "KGE", "bias", "r"]
 
 
 def score_table(predictions: xr.Dataset) -> pd.DataFrame:
-    """Scores, indexed by `site, part, flux, period` (`all`, `day`: incoming shortwave above zero, `night`).
+    """Scores, indexed by `site, part, flux, period` (`all`; `day`: incoming shortwave above zero; `night`; `dry` and
+    `wet`, where the data module masks rain).
 
     `LE` is the modelled flux against the observation as it is; `LE_observed_equivalent`, of models with an observed share, what
     the tower would see of it. Columns `n` (half-hours scored), `RMSE` and `bias` in the unit of the flux, `NSE`, `KGE`, `r`; NaN
@@ -34,6 +35,8 @@ def score_table(predictions: xr.Dataset) -> pd.DataFrame:
     columns = {str(name): predictions[name].values for name in predictions.data_vars}
     sunny = columns["shortwave_in"] > 0
     periods = {"all": np.ones(len(sunny), dtype=bool), "day": sunny, "night": ~sunny}
+    if "wet" in columns:
+        periods |= {"dry": ~columns["wet"], "wet": columns["wet"]}
     site_of = predictions["site_index"].values
     rows = {}
     for i, site in enumerate(predictions["site_name"].values):
@@ -48,7 +51,7 @@ def score_table(predictions: xr.Dataset) -> pd.DataFrame:
     return table.astype({"n": int}).sort_index(level="site", sort_remaining=False, kind="stable")
 
 
-def table_text(table: pd.DataFrame, periods: tuple[str, ...] = ("all", "day", "night")) -> str:
+def table_text(table: pd.DataFrame, periods: tuple[str, ...] = ("all", "day", "night", "dry", "wet")) -> str:
     """The table as text to print; undefined scores are left blank, fluxes without any measurement are left out."""
     shown = table.loc[table.index.get_level_values("period").isin(periods) & (table["n"] > 0)]
     return shown.to_string(float_format=lambda x: f"{x:.3f}", na_rep="") if len(shown) else "nothing was measured"

@@ -42,7 +42,7 @@ class FluxNetwork(FluxTask):
         activation: str = "tanh",
         le_weight: float = 0.5,
         weights: dict[str, float] | None = None,
-        loss: LossKind = "squared",
+        loss: LossKind | dict[str, LossKind] = "squared",
         lr: float = 3e-3,
         weight_decay: float = 0.0,
     ):

@@ -75,7 +75,8 @@ class HybridCanopy(FluxTask):
             the loss. Fluxes that were corrected for closure have the share 1.
         stages: what is trained in which epochs (`models.stages`); None: everything in all of them.
         freeze: names of parameters, of closures, `stress` or `observation`: not trained.
-        loss: `squared`, `huber` or `laplace`; errors are in units of the training standard deviation.
+        loss: `squared`, `huber` or `laplace`, or one for each target by name; errors are in units of the training
+            standard deviation.
         network_lr: learning rate of the stress module and of closures without a rate of their own (AdamW).
         parameter_lr: learning rate of the unconstrained process parameters and of the observed shares.
         weight_decay: of the networks' weights (decoupled, AdamW).
@@ -108,7 +109,7 @@ class HybridCanopy(FluxTask):
         freeze: Sequence[str] = (),
         le_weight: float = 0.5,
         weights: dict[str, float] | None = None,
-        loss: LossKind = "squared",
+        loss: LossKind | dict[str, LossKind] = "squared",
         network_lr: float = 1e-2,
         parameter_lr: float = 1e-2,
         weight_decay: float = 0.0,

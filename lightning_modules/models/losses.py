@@ -10,6 +10,7 @@ import torch
 from ..data.targets import FLUX_OF_TARGET, check_targets
 
 LossKind = Literal["squared", "huber", "laplace"]
+KINDS: tuple[LossKind, ...] = ("squared", "huber", "laplace")
 
 
 class LossTerms(NamedTuple):
@@ -57,13 +58,21 @@ class FluxLoss:
 
     Args:
         weights: by target, as `loss_weights` returns them.
-        kind: see above.
+        kind: see above; or one for each target by name, squared for those that are left out.
+
+    Raises:
+        ValueError: an unknown kind or target.
     """
 
-    def __init__(self, weights: Mapping[str, float], kind: LossKind = "squared"):
-        if kind not in ("squared", "huber", "laplace"):
-            raise ValueError(f"loss must be 'squared', 'huber' or 'laplace'; got {kind!r}.")
-        self.weights, self.kind = dict(weights), kind
+    def __init__(self, weights: Mapping[str, float], kind: LossKind | Mapping[str, LossKind] = "squared"):
+        self.weights = dict(weights)
+        self.kinds: dict[str, LossKind] = dict.fromkeys(weights, "squared" if isinstance(kind, Mapping) else kind)
+        if isinstance(kind, Mapping):
+            check_targets(kind)
+            self.kinds |= {name: kind[name] for name in kind if name in self.weights}
+        for chosen in kind.values() if isinstance(kind, Mapping) else (kind,):
+            if chosen not in KINDS:
+                raise ValueError(f"loss must be 'squared', 'huber' or 'laplace'; got {chosen!r}.")
 
     def __call__(
         self,
@@ -88,7 +97,7 @@ class FluxLoss:
                 )
             used = measured[name] if converged is None else measured[name] & converged
             error = (torch.where(used, fluxes[flux], 0.0) - torch.where(used, target[name], 0.0)) / sd[name]
-            sums.append(self._rho(error).sum())
+            sums.append(_rho(error, self.kinds[name]).sum())
             counts.append(used.sum())
         return LossTerms(self.mean(sums, counts), torch.stack(sums), torch.stack(counts))
 
@@ -97,10 +106,9 @@ class FluxLoss:
         terms = zip(self.weights.values(), sums, counts, strict=True)
         return torch.stack([weight * total / count.clamp(min=1) for weight, total, count in terms]).sum()
 
-    def _rho(self, error: torch.Tensor) -> torch.Tensor:
-        if self.kind == "squared":
-            return error.square()
-        if self.kind == "laplace":
-            return error.abs()
-        size = error.abs()
-        return torch.where(size <= 1.0, error.square(), 2.0 * size - 1.0)
+
+def _rho(error: torch.Tensor, kind: LossKind) -> torch.Tensor:
+    if kind == "squared":
+        return error.square()
+    size = error.abs()
+    return size if kind == "laplace" else torch.where(size <= 1.0, error.square(), 2.0 * size - 1.0)

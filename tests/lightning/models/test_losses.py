@@ -63,6 +63,20 @@ def test_batch_without_a_measured_sample_gives_zero_loss_and_zero_gradient():
     assert fluxes["LE"].grad.abs().sum() == 0
 
 
+def test_each_target_may_have_a_loss_of_its_own():
+    fluxes, target, measured, converged = example()
+    weights = {"latent_heat": 0.4, "nee": 0.6}
+
+    def loss(kind):
+        return FluxLoss(weights, kind)(fluxes, target, measured, SD, converged).loss.item()
+
+    assert loss({"nee": "huber"}) == pytest.approx(0.4 * 0.25 + 0.6 * (0.25 + 3.0) / 2, rel=1e-12)
+    assert loss({"nee": "laplace", "latent_heat": "laplace"}) == loss("laplace")
+    for wrong in ({"nee": "hubr"}, {"nea": "huber"}):
+        with pytest.raises(ValueError):
+            FluxLoss(weights, wrong)
+
+
 def test_weights_by_target():
     assert loss_weights(weights={"latent_heat": 2, "sensible_heat": 1, "net_radiation": 1, "nee": 0}) == {
         "latent_heat": 0.5, "sensible_heat": 0.25, "net_radiation": 0.25,
