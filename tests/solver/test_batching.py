@@ -277,7 +277,9 @@ def test_errors_say_what_to_do(canopy, folder):
         canopy.solve(make_forcing(), np.ones(7))
     with pytest.raises(ValueError, match="unknown stress 'drought'; there are none, soil_moisture, feddes, jarvis"):
         cv.Canopy(canopy.sites, stress="drought")
-    with pytest.raises(ValueError, match="must share n_layers, n_air_layers and soil_respiration; got alfalfa: 3"):
+    with pytest.raises(
+        ValueError, match="must share n_layers, n_air_layers, soil_respiration and soil_heat; got alfalfa: 3"
+    ):
         cv.Canopy([canopy.sites[0], small_site("alfalfa", 2, folder)])
     with pytest.raises(cv.UnknownParameterError, match="unknown parameter 'kbal'. Did you mean 'kball'?"):
         canopy.compute({"kbal": 3.0}, make_forcing())

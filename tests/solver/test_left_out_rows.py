@@ -56,7 +56,7 @@ def broken(rng, arguments, rows):
     """The batch with numbers of these rows replaced: of one column or several, of stress, of a parameter, of the start."""
     shared, slope, columns, stress, start = arguments
     slope, columns, stress, start = slope.copy(), {k: v.copy() for k, v in columns.items()}, stress.copy(), start.copy()
-    optional = ("longwave_in", "observed_canopy_height")
+    optional = [name for name, info in cv.FORCING_TABLE.items() if info.optional]
     for row in rows:
         kind = rng.integers(0, 6)
         junk = rng.choice(JUNK)

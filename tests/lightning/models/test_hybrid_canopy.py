@@ -103,11 +103,20 @@ def test_names_in_checkpoints_are_these():
     }
     assert set(hybrid.hparams) == {
         "sites", "tunable", "parameters", "stress", "le_weight", "weights", "loss", "network_lr", "parameter_lr",
-        "weight_decay", "prior_weight", "schedule", "per_site", "solver", "warm_start",
+        "weight_decay", "prior_weight", "schedule", "per_site", "solver", "warm_start", "closures", "observation", "stages",
+        "freeze",
     }  # fmt: skip
     pure = FluxNetwork(["lai"], [4])
     assert set(pure.state_dict()) == shared | perceptron | {"input_mean", "input_sd", "target_mean"}
     assert set(pure.hparams) == {"inputs", "hidden", "activation", "le_weight", "weights", "loss", "lr", "weight_decay"}
+    closures = {"capacity": {"hidden": [4], "inputs": ["lai"]}}
+    full = HybridCanopy(
+        [SITE], tunable=["kball"], stress=None, closures=closures, weights={"latent_heat": 0.5, "sensible_heat": 0.5}
+    )
+    network = {name.replace("perceptron", "network") for name in perceptron}
+    assert set(full.state_dict()) == shared | {"start_kball", "physics.raw.kball"} | {
+        f"closures.capacity.{name}" for name in network | {"input_mean", "input_sd"}
+    } | {f"observation.{name}" for name in ("raw", "slope", "corrected")}  # fmt: skip
     ramp = boring(stress={"module": "soil_moisture", "wilting_point": 0.06})
     assert set(ramp.state_dict()) == shared | {"start_kball", "physics.raw.kball", "stress.raw"}
     assert ramp.hparams["stress"] == {"module": "soil_moisture", "wilting_point": 0.06, "field_capacity": 0.2}
