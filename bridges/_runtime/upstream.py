@@ -33,6 +33,7 @@ USES: dict[str, str] = {
     "torch._ops.HigherOrderOperator": "recognising autocast and no_grad regions in an exported network",
     "torch._subclasses.fake_tensor.FakeTensor": "recognising tensors without values (torch.compile, torch.export)",
     "torch._subclasses.functional_tensor.FunctionalTensor": "recognising tensors of AOTAutograd (torch.compile)",
+    "torch.utils._python_dispatch.TorchDispatchMode": "running torch with random numbers that JAX drew",
     "torch.utils._python_dispatch.is_traceable_wrapper_subclass": "recognising tensors that wrap others",
     "torch.utils._pytree.tree_flatten": "the leaves of inputs and results of a torch network, in torch's order",
     "torch.utils._pytree.register_pytree_node": "arguments that are None under torch.compile",
@@ -91,6 +92,7 @@ unwrap_if_dead: Callable = _find("torch._C._functorch.unwrap_if_dead")
 is_wrapped_by_transform: Callable = _find("torch._C._functorch.is_functorch_wrapped_tensor")
 is_legacy_batched: Callable = _find("torch._C._functorch.is_legacy_batchedtensor")
 is_wrapper_subclass: Callable = _find("torch.utils._python_dispatch.is_traceable_wrapper_subclass")
+TorchDispatchMode: Any = _find("torch.utils._python_dispatch.TorchDispatchMode")
 HigherOrderOperator: Any = _find("torch._ops.HigherOrderOperator")
 FakeTensor: Any = _find("torch._subclasses.fake_tensor.FakeTensor")
 FunctionalTensor: Any = _find("torch._subclasses.functional_tensor.FunctionalTensor")

@@ -17,6 +17,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from .._runtime.upstream import HigherOrderOperator, torch_tree
 from ..errors import BridgeError
 from .operators import ASSERTIONS, SIZE_ARITHMETIC, TABLE, UnsupportedOperatorError, is_random
+from .results import as_named_tuples
 
 
 class NetworkError(BridgeError, ValueError):
@@ -60,34 +61,39 @@ class Program(NamedTuple):
     inputs: tuple[Input, ...]
     ranges: dict[str, tuple[int, int | None]]
     """Smallest and largest admissible free sizes."""
+    buffers: dict[str, Ref]
+    """New values of the buffers that the network changes, by qualified name."""
 
 
 class _Leaves(torch.nn.Module):
     """The network as a function of the tensors in its inputs; everything else in them is fixed."""
 
-    def __init__(self, module: torch.nn.Module, rebuild: Callable[[Sequence], tuple]):
+    def __init__(self, module: torch.nn.Module, rebuild: Callable[[Sequence], tuple[tuple, dict]]):
         super().__init__()
         self.module = module
         self.rebuild = rebuild
         self.training = module.training
 
     def forward(self, *leaves):
-        return self.module(*self.rebuild(leaves))
+        args, kwargs = self.rebuild(leaves)
+        return self.module(*args, **kwargs)
 
 
 def export_network(
     module: torch.nn.Module,
     leaves: Sequence[torch.Tensor],
-    rebuild: Callable[[Sequence], tuple],
+    rebuild: Callable[[Sequence], tuple[tuple, dict]],
     free: Sequence[tuple[int, ...]],
+    mutable: bool = False,
 ) -> Program:
     """Trace a network.
 
     Args:
         module: the network, in the mode (train, eval) in which it is to be used.
         leaves: example tensors; their values do not matter, their dtypes and fixed sizes do.
-        rebuild: arguments of the module from the leaves.
+        rebuild: positional and named arguments of the module from the leaves.
         free: axes of each leaf whose size may change.
+        mutable: whether the network may change its buffers; their new values are in `Program.buffers`.
 
     Raises:
         NetworkError: the network cannot be traced, or is not a pure function (it updates buffers or inputs).
@@ -104,7 +110,7 @@ def export_network(
         for operator in [key for key in decompositions if str(key) in TABLE]:
             decompositions.pop(operator)
         exported = exported.run_decompositions(decompositions)
-    _require_pure(exported)
+    _require_pure(exported, mutable)
     return _program(exported, module)
 
 
@@ -132,7 +138,7 @@ def _trace(wrapped: _Leaves, leaves: tuple[torch.Tensor, ...], free: Sequence[tu
         for leaf, axes in zip(leaves, free, strict=True)
     )
     try:
-        return torch.export.export(wrapped, leaves, dynamic_shapes=(dynamic,))
+        return torch.export.export(wrapped, leaves, dynamic_shapes=(dynamic,) if leaves else None)
     except Exception as error:  # torch raises many types here, from user errors to internal ones
         reason = str(error).strip().split("\n\n")[0]
         advice = "Use torch.where instead of branching on values, and sizes that do not depend on values."
@@ -145,19 +151,26 @@ def _trace(wrapped: _Leaves, leaves: tuple[torch.Tensor, ...], free: Sequence[tu
 def _keep_no_grad(exported: Any) -> None:
     """Mark results computed under `torch.no_grad()` as constants; torch's decompositions forget it.
 
+    Regions of autocast need nothing: the decompositions write its casts out.
+
     Raises:
-        UnsupportedOperatorError: autocast, control flow operators, gradients switched on again inside `no_grad`.
+        UnsupportedOperatorError: control flow operators, gradients switched on again inside `no_grad`.
     """
-    graph = exported.graph_module.graph
-    unsupported = []
+    unsupported: list[str] = []
+    _mark_constants(exported.graph_module, unsupported)
+    if unsupported:
+        raise UnsupportedOperatorError(_list_unsupported(unsupported))
+
+
+def _mark_constants(graph_module: Any, unsupported: list[str]) -> None:
+    graph = graph_module.graph
     for node in list(graph.nodes):
         if node.op != "call_function" or not isinstance(node.target, HigherOrderOperator):
             continue
-        inner = _inner_graph(exported.graph_module, node)
-        nested = inner is not None and any(
-            isinstance(n.target, HigherOrderOperator) for n in inner.graph.nodes if n.op == "call_function"
-        )
-        if node.target.name() != "wrap_with_set_grad_enabled" or nested:
+        inner = _inner_graph(graph_module, node)
+        if node.target.name() == "wrap_with_autocast" and inner is not None:
+            _mark_constants(inner, unsupported)
+        elif node.target.name() != "wrap_with_set_grad_enabled" or (inner is not None and _enables_gradients(inner)):
             unsupported.append(f"{node.target.name()} ({_origin(node)})")
         elif node.args[0] is False:
             for result in list(node.users):
@@ -165,10 +178,18 @@ def _keep_no_grad(exported: Any) -> None:
                     constant = graph.call_function(torch.ops.aten.detach.default, (result,))
                 result.replace_all_uses_with(constant, delete_user_cb=lambda user, c=constant: user is not c)
                 constant.meta = dict(result.meta)
-    if unsupported:
-        raise UnsupportedOperatorError(_list_unsupported(unsupported))
     graph.lint()
-    exported.graph_module.recompile()
+    graph_module.recompile()
+
+
+def _enables_gradients(graph_module: Any) -> bool:
+    """Whether a region inside a `no_grad` region does anything but autocast."""
+    for node in graph_module.graph.nodes:
+        if node.op == "call_function" and isinstance(node.target, HigherOrderOperator):
+            inner = _inner_graph(graph_module, node)
+            if node.target.name() != "wrap_with_autocast" or (inner is not None and _enables_gradients(inner)):
+                return True
+    return False
 
 
 def _inner_graph(graph_module: Any, node: Any) -> Any:
@@ -178,16 +199,18 @@ def _inner_graph(graph_module: Any, node: Any) -> Any:
     return None
 
 
-def _require_pure(exported: Any) -> None:
+def _require_pure(exported: Any, mutable: bool) -> None:
+    allowed = (OutputKind.USER_OUTPUT, OutputKind.TOKEN, *((OutputKind.BUFFER_MUTATION,) if mutable else ()))
     changed = [
         f"{'buffer' if spec.kind is OutputKind.BUFFER_MUTATION else 'input'} {_own_name(spec.target or spec.arg.name)}"
         for spec in exported.graph_signature.output_specs
-        if spec.kind not in (OutputKind.USER_OUTPUT, OutputKind.TOKEN)
+        if spec.kind not in allowed
     ]
     if changed:
         raise NetworkError(
             f"the network changes {', '.join(changed)} when it runs, which a pure function cannot do. Call "
-            "module.eval() first (batch normalisation), or return the new value instead of storing it."
+            "module.eval() first (batch normalisation), convert with mutable=True to get the new buffers as a second "
+            "result, or return the new value instead of storing it."
         )
 
 
@@ -221,7 +244,7 @@ def _program(exported: Any, module: torch.nn.Module) -> Program:
             name = node.target if node.target in SIZE_ARITHMETIC else str(node.target)
             if name in ASSERTIONS:
                 continue
-            if isinstance(name, str) and name not in TABLE:
+            if isinstance(name, str) and (name not in TABLE or _depends_on_memory(node)):
                 unsupported.append(f"{name} ({_origin(node)})")
             numbers[node] = len(numbers)
             args, kwargs = _refer(node.args, numbers), _refer(dict(node.kwargs), numbers)
@@ -231,11 +254,20 @@ def _program(exported: Any, module: torch.nn.Module) -> Program:
     if unsupported:
         raise UnsupportedOperatorError(_list_unsupported(unsupported))
     output = next(node for node in graph.nodes if node.op == "output")
-    result = torch_tree.tree_unflatten(_refer(tuple(output.args[0]), numbers), exported.call_spec.out_spec)
+    outputs = list(zip(signature.output_specs, _refer(tuple(output.args[0]), numbers), strict=True))
+    returned = [value for spec, value in outputs if spec.kind is OutputKind.USER_OUTPUT]
+    changed = {_own_name(s.target): value for s, value in outputs if s.kind is OutputKind.BUFFER_MUTATION}
     return Program(
-        tuple(sources), tuple(calls), result, tuple(inputs),
+        tuple(sources), tuple(calls),
+        as_named_tuples(torch_tree.tree_unflatten(returned, exported.call_spec.out_spec)), tuple(inputs),
         {str(symbol): _bounds(r) for symbol, r in exported.range_constraints.items()},
+        {canonical.get(name, name): value for name, value in changed.items()},
     )  # fmt: skip
+
+
+def _depends_on_memory(node: Any) -> bool:
+    """Whether a call reads the memory of a tensor that is not in order, as JAX's arrays always are."""
+    return "as_strided" in str(node.target) and not node.args[0].meta["val"].is_contiguous()
 
 
 def _canonical_names(module: torch.nn.Module) -> dict[str, str]:
@@ -298,5 +330,7 @@ def _origin(node: Any) -> str:
 def _list_unsupported(entries: list[str]) -> str:
     advice = "Rewrite these lines with supported operators (docs/torch2jax.md lists them)."
     if any(is_random(entry) for entry in entries):
-        advice = "A pure function has no randomness: call module.eval() first. " + advice
+        advice = "There is no such random number in JAX: call module.eval() first if it is for training only. " + advice
+    if any("nonzero" in entry or "masked_select" in entry for entry in entries):
+        advice = "A size that depends on values is not possible in JAX: use torch.where with the mask. " + advice
     return "operators without a JAX equivalent:\n  " + "\n  ".join(dict.fromkeys(entries)) + "\n" + advice

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,16 +12,19 @@ from jax.core import Tracer
 
 from .._runtime.dtypes import copy_to_jax, is_array, jax_dtype
 from .._runtime.upstream import torch_tree
+from .axes import free_axes_of
 from .check import compare_with_torch
 from .export import NetworkError, OperatorCall, Program, Ref, export_network
-from .operators import TABLE, UnsupportedOperatorError
+from .operators import RANDOM, TABLE, UnsupportedOperatorError
 
 
 def torch2jax(
     module: torch.nn.Module,
-    example_inputs: Any,
+    example_inputs: Any = (),
     *,
-    free_axes: int | Sequence[int] | None = 0,
+    example_kwargs: Mapping[str, Any] | None = None,
+    free_axes: Any = 0,
+    mutable: bool = False,
     verify: bool = True,
 ) -> tuple[JaxNetwork, dict[str, jax.Array]]:
     """Convert a torch network to a pure JAX function and its parameters.
@@ -34,24 +37,33 @@ def torch2jax(
         >>> y = jax.jit(fn)(params, x)                     # x: [any batch, 5]
 
     Args:
-        module: the network. Dropout and batch normalisation must be in eval mode; the mode is fixed by the conversion.
+        module: the network, in the mode (train, eval) in which it is to be used; the mode is fixed by the conversion.
         example_inputs: a tensor, or a tuple of the module's positional arguments (tensors, and dicts, tuples or lists
             of them). Shapes and dtypes matter, values only for `verify`. Other values (numbers, None) are fixed.
-        free_axes: axes of every input tensor whose size may differ later (where it has them); the others are fixed.
-            None: all sizes are fixed.
+        example_kwargs: the module's named arguments, alike.
+        free_axes: axes of the input tensors whose size may differ later; the others are fixed. A number or numbers:
+            of every tensor that has them. None: all sizes are fixed. A sequence with an entry for each positional
+            argument (a number, numbers or None), or a dict by position or name: of each argument; an argument that is
+            itself a dict or sequence may have one of the same kind. What a dict does not name is fixed.
+        mutable: whether the network may change its buffers (batch normalisation in training). `fn` then returns its
+            result and a dict of the new buffers by qualified name, to be passed in `params` next time.
         verify: compare outputs and gradients with torch on the example before returning.
 
     Returns:
-        `fn(params, *inputs)`, and `params`, copies of all parameters by qualified name; tied ones appear once, under
-        the name in `module.named_parameters()`. Buffers (running means ...) are part of `fn` as they are now; an entry
-        of `params` under a buffer's name replaces it.
+        `fn(params, *inputs, **named_inputs)`, and `params`, copies of all parameters by qualified name; tied ones appear
+        once, under the name in `module.named_parameters()`. Buffers (running means ...) are part of `fn` as they are
+        now; an entry of `params` under a buffer's name replaces it. A network that draws random numbers (dropout in
+        training) takes `rng`, a JAX key, as well.
 
     Raises:
         UnsupportedOperatorError: operators without an equivalent; all are named, with their line in the user's module.
         NetworkError: the network cannot be traced, is not pure, or `verify` found a difference.
         BridgeError: a 64-bit network while JAX runs in 32 bits.
     """
-    arguments = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
+    positional = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
+    arguments = (positional, dict(example_kwargs or {}))
+    if "rng" in arguments[1]:
+        raise NetworkError("an argument named rng cannot be passed by name: `rng` is the random key of `fn`.")
     leaves, spec = torch_tree.tree_flatten(arguments)
     is_tensor = [isinstance(leaf, torch.Tensor) for leaf in leaves]
     tensors = [leaf for leaf, t in zip(leaves, is_tensor, strict=True) if t]
@@ -63,27 +75,24 @@ def torch2jax(
             [next(supply) if t else f for t, f in zip(is_tensor, fixed, strict=True)], spec
         )
 
-    program = export_network(module, tensors, rebuild, [_free(tensor, free_axes) for tensor in tensors])
-    used = {what for kind, what in program.sources if kind == "tensor"}
-    buffers = {name: copy_to_jax(tensor) for name, tensor in module.named_buffers() if name in used}
-    params = {name: copy_to_jax(tensor) for name, tensor in module.named_parameters()}
-    shapes = {name: (value.shape, value.dtype) for name, value in params.items()}
-    template, order = _input_order(arguments, leaves)
-    fn = JaxNetwork(program, buffers, shapes, template, order, fixed, type(module).__name__)
-    arrays = _as_arrays(arguments)
-    jax.eval_shape(lambda p: fn(p, *arrays), params)
-    if verify:
-        compare_with_torch(module, fn, params, arguments)
+    program = export_network(module, tensors, rebuild, free_axes_of(arguments, free_axes), mutable)
+    # Inside a jitted function the copies are values all the same, not parts of its program.
+    with jax.ensure_compile_time_eval():
+        used = {what for kind, what in program.sources if kind == "tensor"}
+        buffers = {name: copy_to_jax(tensor) for name, tensor in module.named_buffers() if name in used}
+        params = {name: copy_to_jax(tensor) for name, tensor in module.named_parameters()}
+        template, order = _input_order(arguments, leaves)
+        fn = JaxNetwork(program, buffers, params, template, order, is_tensor, fixed, type(module).__name__, mutable)
+        inputs, named = _as_arrays(arguments)
+        key = jax.random.key(0)
+        jax.eval_shape(lambda p: fn.with_samples(p, key, inputs, named, fn.random), params)
+        if verify:
+            compare_with_torch(module, fn, params, arguments)
     return fn, params
 
 
 def _as_arrays(arguments: Any) -> Any:
     return jax.tree.map(lambda leaf: copy_to_jax(leaf) if isinstance(leaf, torch.Tensor) else leaf, arguments)
-
-
-def _free(tensor: torch.Tensor, free_axes: int | Sequence[int] | None) -> tuple[int, ...]:
-    axes = () if free_axes is None else (free_axes,) if isinstance(free_axes, int) else tuple(free_axes)
-    return tuple(sorted({a % tensor.ndim for a in axes if -tensor.ndim <= a < tensor.ndim}))
 
 
 def _input_order(arguments: tuple, leaves: list) -> tuple[Any, tuple[int, ...]]:
@@ -103,46 +112,119 @@ class _Mark:
         self.number = number
 
 
+class _Recorder:
+    """Draws random numbers for the calls of a network, each from a key of its own, and keeps the samples.
+
+    Args:
+        key: of JAX; None: whoever draws is told how to give one.
+        origins: gets the operators that drew, with their places.
+    """
+
+    def __init__(self, key: Any, origins: list[str]):
+        self.key, self.origins = key, origins
+        self.samples: list[jax.Array] = []
+
+    def of(self, number: int, call: OperatorCall) -> Callable:
+        """`draw(sampler) -> sample` for call number `number`; `sampler(key)` makes it."""
+        if self.key is not None:
+            key = jax.random.fold_in(self.key, number)
+
+        def draw(sampler: Callable) -> jax.Array:
+            nonlocal key
+            what = f"{call.operator} ({call.origin})"
+            if self.key is None:
+                raise NetworkError(
+                    f"the network draws random numbers: {what}. Pass a key, fn(params, x, rng=jax.random.key(0)), a new "
+                    "one at each call; or call module.eval() first and convert again, if it is for training only."
+                )
+            if what not in self.origins:
+                self.origins.append(what)
+            key, own = jax.random.split(key)
+            self.samples.append(sampler(own))
+            return self.samples[-1]
+
+        return draw
+
+
 class JaxNetwork:
-    """A torch network as a pure function `(params, *inputs) -> outputs` of JAX arrays. Can be pickled.
+    """A torch network as a pure function `(params, *inputs, **named) -> outputs` of JAX arrays. Can be pickled.
 
     Attributes:
         operators: names of the operators it calls.
         buffers: arrays that are used where `params` has no entry of that name.
+        random: the calls that draw random numbers; if there are any, `rng` is needed.
     """
 
     def __init__(
-        self, program: Program, buffers: dict, shapes: dict, structure: Any, order: tuple, fixed: list, name: str
-    ):
-        self._program, self._shapes, self._structure, self._order = program, shapes, structure, order
-        self._fixed, self.__name__ = fixed, name
+        self, program: Program, buffers: dict, params: dict, structure: Any, order: tuple, is_tensor: list, fixed: list,
+        name: str, mutable: bool,
+    ):  # fmt: skip
+        self._program, self._structure, self._order = program, structure, order
+        self._shapes = {name: (value.shape, value.dtype) for name, value in params.items()}
+        self._is_tensor, self._fixed, self._mutable, self.__name__ = is_tensor, fixed, mutable, name
         self.buffers = buffers
+        self.random: list[str] = []
         self._constants = {i: copy_to_jax(v) for i, (kind, v) in enumerate(program.sources) if kind == "constant"}
         self.operators = tuple(sorted({call.operator for call in program.calls if isinstance(call.operator, str)}))
 
     def __repr__(self) -> str:
         return f"JaxNetwork({self.__name__}, {len(self._shapes)} parameters, {len(self._program.calls)} operations)"
 
-    def __call__(self, params: Mapping[str, Any], *inputs: Any) -> Any:
-        """The network's result, in the structure the module returns.
+    def __call__(self, params: Mapping[str, Any], /, *inputs: Any, rng: Any = None, **named: Any) -> Any:
+        """The network's result, in the structure the module returns (and the new buffers, if converted as mutable).
+
+        Args:
+            params: arrays by the names of the module's parameters, and any of its buffers.
+            inputs, named: the module's arguments. A 0-d tensor may be a Python number.
+            rng: a JAX key, for a network that draws random numbers.
 
         Raises:
-            NetworkError: parameters or inputs differ from those of the conversion in names, structure, shape or dtype.
+            NetworkError: parameters or inputs differ from those of the conversion in names, structure, shape or dtype, or
+                `rng` is missing.
         """
+        return self.with_samples(params, rng, inputs, named)[0]
+
+    @property
+    def is_mutable(self) -> bool:
+        """Whether the result is a pair with the new buffers."""
+        return self._mutable
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """Names of the buffers that the network changes."""
+        return tuple(self._program.buffers)
+
+    @property
+    def precision(self) -> int:
+        """Bytes of the shortest floating-point number on the way."""
+        found = torch_tree.tree_leaves([call.dtypes for call in self._program.calls])
+        found += [given.dtype for given in self._program.inputs]
+        real = [d.to_real() for d in found if isinstance(d, torch.dtype) and (d.is_floating_point or d.is_complex)]
+        return min((dtype.itemsize for dtype in real), default=8)
+
+    def with_samples(
+        self, params: Mapping[str, Any], rng: Any, inputs: tuple, named: dict, origins: list[str] | None = None
+    ) -> tuple[Any, list]:
+        """The result, and the random numbers drawn on the way in their order; `origins` gets who drew them."""
+        recorder = _Recorder(rng, [] if origins is None else origins)
         tensors = self._checked_parameters(params)
-        arrays = self._checked_inputs(inputs)
+        arrays = self._checked_inputs((inputs, named))
         values: list[Any] = []
         for i, (kind, what) in enumerate(self._program.sources):
             values.append(
                 tensors[what] if kind == "tensor" else arrays[what] if kind == "input" else self._constants[i]
             )
-        for call in self._program.calls:
-            values.append(_run_operator(call, values))
-        return torch_tree.tree_map(lambda leaf: _resolve(leaf, values), self._program.result)
+        for number, call in enumerate(self._program.calls):
+            values.append(_run_operator(call, values, number, recorder))
+        result = torch_tree.tree_map(lambda leaf: _resolve(leaf, values), self._program.result)
+        if self._mutable:
+            result = (result, {name: values[ref.index] for name, ref in self._program.buffers.items()})
+        return result, recorder.samples
 
     def _checked_parameters(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        changed = set(self._program.buffers)
         missing = sorted(set(self._shapes) - set(params))
-        unknown = sorted(set(params) - set(self._shapes) - set(self.buffers))
+        unknown = sorted(set(params) - set(self._shapes) - set(self.buffers) - changed)
         if missing or unknown:
             raise NetworkError(
                 f"{self.__name__}: params lacks {missing} and has unknown {unknown}; expected the names of "
@@ -158,24 +240,22 @@ class JaxNetwork:
                 )
         return {name: jnp.asarray(value) for name, value in tensors.items()}
 
-    def _checked_inputs(self, inputs: tuple) -> list[Any]:
-        given, structure = jax.tree.flatten(inputs)
+    def _checked_inputs(self, inputs: tuple[tuple, dict]) -> list[Any]:
+        given, structure = jax.tree.flatten(inputs, is_leaf=lambda x: x is None)
         if structure != self._structure:
-            given_none, structure = jax.tree.flatten(inputs, is_leaf=lambda x: x is None)
-            if structure != self._structure:
-                raise NetworkError(f"{self.__name__}: expected inputs {self._structure}, got {structure}.")
-            given = given_none
+            raise NetworkError(f"{self.__name__}: expected inputs {self._structure}, got {structure}.")
         leaves = [given[i] for i in self._order]
         sizes: dict[str, int] = {}
         arrays: list[Any] = []
-        for number, (leaf, constant) in enumerate(zip(leaves, self._fixed, strict=True)):
-            position = len(arrays)
-            if constant is not None or not is_array(leaf):
-                self._require_fixed(number, leaf, constant)
+        for number, (leaf, tensor) in enumerate(zip(leaves, self._is_tensor, strict=True)):
+            if isinstance(leaf, torch.Tensor):
+                raise NetworkError(
+                    f"{self.__name__}: input {number} is a torch tensor; expected a JAX array (see jax2torch)."
+                )
+            if tensor:
+                arrays.append(self._checked_array(number, leaf, self._program.inputs[len(arrays)], sizes))
             else:
-                arrays.append(self._checked_array(number, leaf, self._program.inputs[position], sizes))
-        if len(arrays) != len(self._program.inputs):
-            raise NetworkError(f"{self.__name__}: expected {len(self._program.inputs)} arrays, got {len(arrays)}.")
+                self._require_fixed(number, leaf, self._fixed[number])
         for name, size in sizes.items():
             low, high = self._program.ranges.get(name, (0, None))
             if size < low or (high is not None and size > high):
@@ -186,11 +266,7 @@ class JaxNetwork:
         return arrays
 
     def _require_fixed(self, number: int, leaf: Any, constant: Any) -> None:
-        if isinstance(leaf, torch.Tensor):
-            raise NetworkError(
-                f"{self.__name__}: input {number} is a torch tensor; expected a JAX array (see jax2torch)."
-            )
-        if isinstance(leaf, Tracer) or type(leaf) is not type(constant) or leaf != constant:
+        if isinstance(leaf, Tracer) or is_array(leaf) or type(leaf) is not type(constant) or leaf != constant:
             raise NetworkError(
                 f"{self.__name__}: input {number} was fixed to {constant!r} by the conversion, got {leaf!r}. Give a "
                 "tensor in `example_inputs` to make it an argument."
@@ -198,6 +274,12 @@ class JaxNetwork:
 
     def _checked_array(self, number: int, leaf: Any, expected: Any, sizes: dict[str, int]) -> jax.Array:
         dtype = jax_dtype(expected.dtype)
+        if not is_array(leaf):
+            if expected.shape == () and isinstance(leaf, _numbers_of(dtype)):
+                return jnp.asarray(leaf, dtype)
+            raise NetworkError(
+                f"{self.__name__}: input {number} must be an array {dtype}{list(expected.shape)}, got {leaf!r}."
+            )
         same_kind = jnp.issubdtype(leaf.dtype, jnp.integer) and jnp.issubdtype(dtype, jnp.integer)
         fits = leaf.ndim == len(expected.shape) and all(
             size == (sizes.setdefault(n, size) if isinstance(n, str) else n)
@@ -212,6 +294,14 @@ class JaxNetwork:
         return jnp.asarray(leaf, dtype)
 
 
+def _numbers_of(dtype: Any) -> tuple[type, ...]:
+    """Types of Python numbers that an array of a dtype can hold without loss of meaning."""
+    if dtype == jnp.bool_:
+        return (bool,)
+    kinds = ((jnp.integer, (int,)), (jnp.floating, (int, float)), (jnp.complexfloating, (int, float, complex)))
+    return next((types for kind, types in kinds if jnp.issubdtype(dtype, kind)), ())
+
+
 def _resolve(value: Any, values: list) -> Any:
     if isinstance(value, Ref):
         return values[value.index]
@@ -222,10 +312,12 @@ def _resolve(value: Any, values: list) -> Any:
     return value
 
 
-def _run_operator(call: OperatorCall, values: list) -> Any:
+def _run_operator(call: OperatorCall, values: list, number: int, recorder: _Recorder) -> Any:
     function = TABLE[call.operator] if isinstance(call.operator, str) else call.operator
     args = _resolve(call.args, values)
     kwargs = {name: _resolve(value, values) for name, value in call.kwargs.items()}
+    if call.operator in RANDOM:
+        args = (recorder.of(number, call), *args)
     try:
         return _in_dtype(function(*args, **kwargs), call.dtypes)
     except UnsupportedOperatorError as error:

@@ -7,7 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from .table import UnsupportedOperatorError, aten, axes
+from .table import aten, axes
 
 
 @aten("relu.default")
@@ -31,14 +31,6 @@ def _prelu(x, weight):
     elif weight.ndim == 1 and weight.size == 1:
         weight = weight.reshape(())
     return jnp.where(x > 0, x, weight * x)
-
-
-@aten("rrelu.default")
-def _rrelu(x, lower=1 / 8, upper=1 / 3, training=False, generator=None):
-    del generator
-    if training:
-        raise UnsupportedOperatorError("rrelu draws random slopes in training mode. Call module.eval() first.")
-    return _leaky_relu(x, (lower + upper) / 2)
 
 
 @aten("elu.default")

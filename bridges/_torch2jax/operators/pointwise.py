@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from ..._runtime.dtypes import jax_dtype
-from .table import UnsupportedOperatorError, aten, floating, promote
+from .table import aten, floating, promote
 
 
 def absolute(x):
-    """|x| with derivative 0 at 0."""
+    """|x| with derivative 0 at 0, of complex numbers too."""
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        zero = x == 0
+        return jnp.where(zero, 0, jnp.abs(jnp.where(zero, 1, x)))
     return x * jnp.sign(x)
 
 
@@ -27,23 +30,28 @@ _UNARY = {
 _KEEP_DTYPE = {
     "neg": jnp.negative, "abs": absolute, "sign": jnp.sign, "square": jnp.square, "floor": jnp.floor, "ceil": jnp.ceil,
     "trunc": jnp.trunc, "round": jnp.round, "isnan": jnp.isnan, "isinf": jnp.isinf, "isfinite": jnp.isfinite,
-    "logical_not": jnp.logical_not, "bitwise_not": jnp.invert,
+    "logical_not": jnp.logical_not, "bitwise_not": jnp.invert, "signbit": jnp.signbit,
 }  # fmt: skip
 
 _BINARY = {
-    "maximum": jnp.maximum, "minimum": jnp.minimum, "fmod": jnp.fmod, "logaddexp": jnp.logaddexp,
+    "maximum": jnp.maximum, "minimum": jnp.minimum, "fmax": jnp.fmax, "fmin": jnp.fmin, "fmod": jnp.fmod,
+    "logaddexp": jnp.logaddexp,
     "bitwise_and": jnp.bitwise_and, "bitwise_or": jnp.bitwise_or, "bitwise_xor": jnp.bitwise_xor,
     "remainder": jnp.remainder, "floor_divide": jnp.floor_divide, "mul": jnp.multiply,
     "eq": jnp.equal, "ne": jnp.not_equal, "lt": jnp.less, "le": jnp.less_equal, "gt": jnp.greater,
     "ge": jnp.greater_equal, "logical_and": jnp.logical_and, "logical_or": jnp.logical_or,
-    "logical_xor": jnp.logical_xor,
+    "logical_xor": jnp.logical_xor, "gcd": jnp.gcd, "lcm": jnp.lcm, "nextafter": jnp.nextafter,
+    "bitwise_left_shift": jnp.left_shift, "bitwise_right_shift": jnp.right_shift,
 }  # fmt: skip
 
 _WITH_SCALAR = {"fmod", "remainder", "floor_divide", "mul", "eq", "ne", "lt", "le", "gt", "ge"} | {
     "bitwise_and", "bitwise_or", "bitwise_xor",
 }  # fmt: skip
 
-_WITHOUT_OVERLOAD = {"maximum", "minimum", "logaddexp", "logical_and", "logical_or", "logical_xor", "floor_divide"}
+_WITHOUT_OVERLOAD = {
+    "maximum", "minimum", "logaddexp", "logical_and", "logical_or", "logical_xor", "floor_divide", "fmax", "fmin", "gcd",
+    "lcm", "nextafter",
+}  # fmt: skip
 
 for _name, _function in _UNARY.items():
     aten(f"{_name}.default")(lambda x, f=_function: f(floating(x)))
@@ -79,6 +87,57 @@ def _div(x, y, rounding_mode=None):
     if rounding_mode == "trunc":
         return jnp.trunc(x / y) if jnp.issubdtype(x.dtype, jnp.inexact) else jax.lax.div(x, y)
     return floating(x) / floating(y)
+
+
+@aten("atan2.default")
+def _atan2(y, x):
+    y, x = (floating(v) for v in promote(y, x))
+    return jnp.arctan2(y, x)
+
+
+@aten("hypot.default")
+def _hypot(x, y):
+    """sqrt(x^2 + y^2) without overflow, with the derivative x / hypot of torch."""
+    return _hypotenuse(*jnp.broadcast_arrays(*promote(x, y)))
+
+
+@jax.custom_jvp
+def _hypotenuse(x, y):
+    return jnp.hypot(x, y)
+
+
+@_hypotenuse.defjvp
+def _hypotenuse_jvp(primals, tangents):
+    (x, y), (dx, dy) = primals, tangents
+    length = _hypotenuse(x, y)
+    return length, x / length * dx + y / length * dy
+
+
+@aten("copysign.Tensor", "copysign.Scalar")
+def _copysign(x, y):
+    """Derivative to x: 1 or -1, 0 where x is 0; to y: 0."""
+    x, y = (floating(v) for v in promote(x, y))
+    return x * jax.lax.stop_gradient(jnp.sign(x) * jnp.where(jnp.signbit(y), -1, 1)) + jnp.copysign(0.0, y).astype(
+        x.dtype
+    )
+
+
+@aten("round.decimals")
+def _round_decimals(x, *, decimals=0):
+    return jnp.round(x, decimals)
+
+
+@aten("frexp.Tensor")
+def _frexp(x):
+    """Mantissa and exponent; the derivative of the mantissa is 2^-exponent."""
+    exponent = jnp.frexp(jax.lax.stop_gradient(x))[1]
+    return jnp.ldexp(x, -exponent), exponent
+
+
+@aten("ldexp.Tensor")
+def _ldexp(x, y):
+    x, y = promote(x, y)
+    return floating(x) * jnp.exp2(floating(y))
 
 
 @aten("pow.Tensor_Tensor", "pow.Scalar")
@@ -148,6 +207,17 @@ def _nan_to_num(x, nan=None, posinf=None, neginf=None):
     return jnp.nan_to_num(x, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf)
 
 
+@aten("_local_scalar_dense.default")
+def _item(x):
+    """A number taken out of a tensor, without derivative."""
+    return jax.lax.stop_gradient(x.reshape(()))
+
+
+@aten("fill.Scalar", "fill.Tensor")
+def _fill(x, value):
+    return jnp.broadcast_to(jnp.asarray(value, x.dtype), x.shape)
+
+
 @aten("clone.default", "alias.default", "lift_fresh_copy.default", "_to_copy.default")
 def _copy(x, *, dtype=None, **memory: Any):
     del memory
@@ -163,17 +233,3 @@ def _overwrite(x, source, non_blocking=False):
 @aten("detach.default")
 def _detach(x):
     return jax.lax.stop_gradient(x)
-
-
-@aten("native_dropout.default")
-def _dropout(x, p, train):
-    refuse_dropout(p, train)
-    return x, jnp.ones(x.shape, bool)
-
-
-def refuse_dropout(p: float, train: bool) -> None:
-    """Raise for random dropout, which a pure function cannot do."""
-    if train and p > 0:
-        raise UnsupportedOperatorError(
-            "dropout is active, but a pure function has no randomness. Call module.eval() first."
-        )

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from .nn import linear
-from .pointwise import refuse_dropout
-from .table import UnsupportedOperatorError, aten
+from .random import dropped
+from .table import aten, random_aten
 
 
 @aten("gru_cell.default")
@@ -23,12 +23,13 @@ def gru_cell(x, hidden, w_ih, w_hh, b_ih=None, b_hh=None):
 
 
 @aten("lstm_cell.default")
-def lstm_cell(x, state, w_ih, w_hh, b_ih=None, b_hh=None):
-    """Hidden and cell state after one step; gates i, f, g, o of torch."""
+def lstm_cell(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None):
+    """Hidden and cell state after one step; gates i, f, g, o of torch. `w_hr` projects the hidden state (proj_size)."""
     hidden, cell = state
     i, f, g, o = jnp.split(linear(x, w_ih, b_ih) + linear(hidden, w_hh, b_hh), 4, axis=-1)
     cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-    return jax.nn.sigmoid(o) * jnp.tanh(cell), cell
+    hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+    return (hidden if w_hr is None else linear(hidden, w_hr)), cell
 
 
 @aten("rnn_tanh_cell.default")
@@ -43,10 +44,13 @@ def rnn_relu_cell(x, hidden, w_ih, w_hh, b_ih=None, b_hh=None):
     return jax.nn.relu(linear(x, w_ih, b_ih) + linear(hidden, w_hh, b_hh))
 
 
-def _layers(cell: Callable, x, state: tuple, weights, has_biases, layers, dropout, train, bidirectional, batch_first):
+def _layers(
+    draw, cell: Callable, x, state: tuple, weights, has_biases, layers, dropout, train, bidirectional, batch_first
+):  # fmt: skip
     """Run stacked, possibly bidirectional layers over a sequence.
 
     Args:
+        draw: gives a random key, for dropout between layers in training.
         cell: `(x, state, *weights) -> state`, state a tuple whose first entry is the output.
         x: `[time, batch, feature]`, or `[batch, time, feature]` if `batch_first`.
         state: arrays `[layer * direction, batch, hidden]`.
@@ -54,12 +58,8 @@ def _layers(cell: Callable, x, state: tuple, weights, has_biases, layers, dropou
     Returns:
         The outputs of the last layer, and the last state of each layer and direction.
     """
-    if layers > 1:
-        refuse_dropout(dropout, train)
     directions = 2 if bidirectional else 1
-    per_cell = 4 if has_biases else 2
-    if len(weights) != per_cell * layers * directions:
-        raise UnsupportedOperatorError("recurrent layers with projections (proj_size) have no JAX equivalent here.")
+    per_cell = len(weights) // (layers * directions)
     batched = x.ndim == 3
     x = jnp.swapaxes(x, 0, 1) if batch_first and batched else x
     last = []
@@ -68,6 +68,8 @@ def _layers(cell: Callable, x, state: tuple, weights, has_biases, layers, dropou
         for direction in range(directions):
             k = layer * directions + direction
             own = weights[k * per_cell : (k + 1) * per_cell]
+            if not has_biases:
+                own = (*own[:2], None, None, *own[2:])
 
             def step(carry, row, own=own):
                 carry = cell(row, carry, *own)
@@ -77,6 +79,8 @@ def _layers(cell: Callable, x, state: tuple, weights, has_biases, layers, dropou
             outputs.append(output)
             last.append(final)
         x = jnp.concatenate(outputs, axis=-1) if directions == 2 else outputs[0]
+        if layer + 1 < layers:
+            x = dropped(draw, x, dropout, train)
     x = jnp.swapaxes(x, 0, 1) if batch_first and batched else x
     return x, tuple(jnp.stack(entries) for entries in zip(*last, strict=True))
 
@@ -86,19 +90,19 @@ def _single(cell: Callable) -> Callable:
 
 
 def _recurrent(cell: Callable) -> Callable:
-    def run(x, hidden, *options):
-        output, (hidden,) = _layers(_single(cell), x, (hidden,), *options)
+    def run(draw, x, hidden, *options):
+        output, (hidden,) = _layers(draw, _single(cell), x, (hidden,), *options)
         return output, hidden
 
     return run
 
 
-aten("gru.input")(_recurrent(gru_cell))
-aten("rnn_tanh.input")(_recurrent(rnn_tanh_cell))
-aten("rnn_relu.input")(_recurrent(rnn_relu_cell))
+random_aten("gru.input")(_recurrent(gru_cell))
+random_aten("rnn_tanh.input")(_recurrent(rnn_tanh_cell))
+random_aten("rnn_relu.input")(_recurrent(rnn_relu_cell))
 
 
-@aten("lstm.input")
-def _lstm(x, state, *options):
-    output, (hidden, cell) = _layers(lstm_cell, x, tuple(state), *options)
+@random_aten("lstm.input")
+def _lstm(draw, x, state, *options):
+    output, (hidden, cell) = _layers(draw, lstm_cell, x, tuple(state), *options)
     return output, hidden, cell

@@ -6,10 +6,11 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..._runtime.dtypes import jax_dtype
 from .pointwise import absolute
-from .table import UnsupportedOperatorError, aten, axes
+from .table import aten, axes
 
 
 def _cast(x, dtype):
@@ -68,13 +69,41 @@ def _root(square):
 
 
 @aten("linalg_vector_norm.default")
-def _vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
+def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
+    """Norm of any order, with derivative 0 at 0; of order inf and -inf equal extremes share the derivative."""
     x, over = _cast(x, dtype), axes(dim, x.ndim)
-    if ord == 2:
+    if ord == 2 and not jnp.issubdtype(x.dtype, jnp.complexfloating):
         return _root(jnp.sum(jnp.square(x), axis=over, keepdims=keepdim))
+    x = absolute(x)
     if ord == 1:
-        return jnp.sum(absolute(x), axis=over, keepdims=keepdim)
-    raise UnsupportedOperatorError(f"a vector norm of order {ord} has no JAX equivalent here. Use order 1 or 2.")
+        return jnp.sum(x, axis=over, keepdims=keepdim)
+    if ord == 0:
+        return jnp.sum(x != 0, axis=over, keepdims=keepdim).astype(x.dtype)
+    if math.isinf(ord):
+        return (jnp.max if ord > 0 else jnp.min)(x, axis=over, keepdims=keepdim)
+    zero = x == 0
+    power = jnp.where(zero, 0 if ord > 0 else jnp.inf, jnp.where(zero, 1, x) ** ord)
+    total = jnp.sum(power, axis=over, keepdims=keepdim)
+    none = (total == 0) | jnp.isinf(total)
+    return jnp.where(none, total ** (1 / ord), jnp.where(none, 1, total) ** (1 / ord))
+
+
+@aten("_cdist_forward.default")
+def _distances(a, b, p, mode=None):
+    """`[..., n, m]`: the norm of order p of each difference of two rows."""
+    del mode
+    return vector_norm(a[..., :, None, :] - b[..., None, :, :], p, (-1,))
+
+
+@aten("_euclidean_dist.default")
+def _euclidean_distances(a, b):
+    return _distances(a, b, 2.0)
+
+
+@aten("_pdist_forward.default")
+def _distances_of_pairs(x, p=2.0):
+    rows, columns = np.triu_indices(x.shape[0], 1)
+    return vector_norm(x[rows] - x[columns], p, (-1,))
 
 
 @aten("amax.default")
@@ -122,12 +151,6 @@ def _max_dim(x, dim, keepdim=False):
 @aten("min.dim")
 def _min_dim(x, dim, keepdim=False):
     return _pick(x, jnp.argmin(x, axis=dim), dim, keepdim)
-
-
-@aten("sort.default")
-def _sort(x, dim=-1, descending=False):
-    index = jnp.argsort(x, axis=dim, stable=True, descending=descending)
-    return jnp.take_along_axis(x, index, axis=dim), index
 
 
 @aten("any.default", "any.dim", "any.dims")

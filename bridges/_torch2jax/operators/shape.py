@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..._runtime.dtypes import jax_dtype
+from .scatter import places, poisoned, refuse_masks
 from .table import UnsupportedOperatorError, aten
 
 
@@ -111,39 +112,76 @@ def _select_scatter(x, source, dim, index):
     return x.at[(slice(None),) * (dim % x.ndim) + (int(index),)].set(source.astype(x.dtype))
 
 
-@aten("index.Tensor")
+def _within(x, where: tuple):
+    """Indices with those outside moved past the end, and whether any was outside. None stands for a whole axis."""
+    kept, outside, axis = [], jnp.zeros((), bool), 0
+    for index in where:
+        if isinstance(index, slice):
+            axis += 1
+            kept.append(index)
+            continue
+        size = x.shape[axis]
+        axis += 1
+        beyond = (index < -size) | (index >= size)
+        outside = outside | jnp.any(beyond)
+        kept.append(jnp.where(beyond, size, index))
+    return tuple(kept), outside
+
+
+@aten("index.Tensor", "_unsafe_index.Tensor")
 def _index(x, indices):
+    """Entries at indices, negative ones counted from the end; NaN outside (integers: their smallest number)."""
     where = tuple(slice(None) if i is None else i for i in indices)
-    if any(getattr(i, "dtype", None) == jnp.bool_ for i in where):
-        raise UnsupportedOperatorError(
-            "indexing by a boolean mask gives a size that depends on the data. Use torch.where."
-        )
-    return x[where]
+    refuse_masks(where)
+    where, _ = _within(x, where)
+    return x.at[where].get(mode="fill")
 
 
-@aten("index_put.default")
+@aten("index_put.default", "_unsafe_index_put.default")
 def _index_put(x, indices, values, accumulate=False):
     where: tuple[Any, ...] = tuple(slice(None) if i is None else i for i in indices)
-    if len(where) == 1 and getattr(where[0], "dtype", None) == jnp.bool_ and jnp.ndim(values) == 0 and not accumulate:
+    if len(where) == 1 and getattr(where[0], "dtype", None) == jnp.bool_ and jnp.ndim(values) == 0:
         mask = where[0].reshape(where[0].shape + (1,) * (x.ndim - where[0].ndim))
-        return jnp.where(mask, values.astype(x.dtype), x)
+        return jnp.where(mask, x + values if accumulate else values, x).astype(x.dtype)
     if any(getattr(i, "dtype", None) == jnp.bool_ for i in where):
         raise UnsupportedOperatorError(
             "assignment through a boolean mask is supported for one number. Use torch.where."
         )
-    return x.at[where].add(values) if accumulate else x.at[where].set(values)
+    where, outside = _within(x, where)
+    at, values = x.at[where], jnp.asarray(values, x.dtype)
+    return poisoned(at.add(values, mode="drop") if accumulate else at.set(values, mode="drop"), outside)
 
 
 @aten("gather.default")
 def _gather(x, dim, index, *, sparse_grad=False):
+    """Entries at indices along one axis; NaN for an index outside, also a negative one."""
     del sparse_grad
-    window = tuple(slice(None) if d == dim % x.ndim else slice(0, n) for d, n in enumerate(index.shape))
-    return jnp.take_along_axis(x[window], index, axis=dim)
+    if not index.size:
+        return jnp.zeros(index.shape, x.dtype)
+    flat, own = jnp.atleast_1d(x), jnp.atleast_1d(index)
+    axis = dim % flat.ndim
+    own = jnp.where(own < 0, flat.shape[axis], own)
+    return flat.at[places(own, axis)].get(mode="fill").reshape(index.shape)
 
 
 @aten("index_select.default")
 def _index_select(x, dim, index):
-    return jnp.take(x, index, axis=dim)
+    """Slices at indices along one axis; NaN for an index outside, also a negative one."""
+    flat = jnp.atleast_1d(x)
+    own = jnp.where(index < 0, flat.shape[dim], jnp.atleast_1d(index))
+    return jnp.take(flat, own, axis=dim, mode="fill").reshape(
+        x.shape
+        if not x.ndim
+        else (-1,)
+        if flat.ndim == 1
+        else (*flat.shape[: dim % flat.ndim], own.shape[0], *flat.shape[dim % flat.ndim + 1 :])
+    )
+
+
+@aten("take.default")
+def _take(x, index):
+    """Entries of the flattened array."""
+    return _index(x.reshape(-1), (index,))
 
 
 @aten("repeat.default")
@@ -240,6 +278,27 @@ def _new_ones(x, size, *, dtype=None, **device: Any):
 def _new_full(x, size, value, *, dtype=None, **device: Any):
     del device
     return jnp.full(_sizes(size), value, x.dtype if dtype is None else jax_dtype(dtype))
+
+
+@aten("empty_strided.default")
+def _empty_strided(size, stride, *, dtype=None, **device: Any):
+    del stride
+    return _zeros(size, dtype=dtype, **device)
+
+
+@aten("new_empty_strided.default")
+def _new_empty_strided(x, size, stride, *, dtype=None, **device: Any):
+    del stride
+    return _new_zeros(x, size, dtype=dtype, **device)
+
+
+@aten("as_strided.default")
+def _as_strided(x, size, stride, storage_offset=None):
+    """A view by strides into an array in order (others are refused by the export)."""
+    places = np.asarray(storage_offset or 0)
+    for n, step in zip(_sizes(size), _sizes(stride), strict=True):
+        places = places[..., None] + np.arange(n) * step
+    return x.reshape(-1)[places]
 
 
 @aten("scalar_tensor.default")

@@ -16,6 +16,10 @@ TABLE: dict[str, Callable] = {}
 """JAX equivalent of each operator by its full name, e.g. `aten.add.Tensor`. Same arguments as the operator."""
 
 
+RANDOM: set[str] = set()
+"""Operators of the table that may draw random numbers; their first argument is `draw` (see `random_aten`)."""
+
+
 class UnsupportedOperatorError(BridgeError, NotImplementedError):
     """A torch network uses operators (or options of them) that have no JAX equivalent here; the message names them."""
 
@@ -32,6 +36,12 @@ def aten(*names: str) -> Callable[[Callable], Callable]:
         return function
 
     return enter
+
+
+def random_aten(*names: str) -> Callable[[Callable], Callable]:
+    """As `aten`, for functions that take `draw` first: `draw(sampler)` gives `sampler(key)`, or raises without a key."""
+    RANDOM.update(f"aten.{name}" for name in names)
+    return aten(*names)
 
 
 def _stand_in(operand: Any) -> Any:
