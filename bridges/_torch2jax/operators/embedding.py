@@ -8,7 +8,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from .table import aten
+from .table import UnsupportedOperatorError, aten
 
 
 def _rows(weight, index, padding_idx: int, scale_grad_by_freq: bool):
@@ -42,13 +42,17 @@ def _embedding_bag(
     derivative. The other results hold what torch keeps for its own derivative, and are empty here, but for the bags' sizes.
     """
     del sparse
+    if scale_grad_by_freq:
+        raise UnsupportedOperatorError(
+            "EmbeddingBag with scale_grad_by_freq=True has no JAX equivalent. Set it to False."
+        )
     bags = offsets.shape[0] - (1 if include_last_offset else 0)
     places = jnp.arange(index.shape[0])
     bag = jnp.searchsorted(offsets, places, side="right") - 1
     kept = (bag >= 0) & (bag < bags)
     if padding_idx >= 0:
         kept &= index != padding_idx
-    rows = _rows(weight, index, -1, scale_grad_by_freq)
+    rows = _rows(weight, index, -1, False)
     target = jnp.where(kept, bag, bags)
     size = jnp.zeros(bags, int).at[target].add(1, mode="drop")
     if mode == 2:

@@ -52,7 +52,7 @@ def _inverse(a, *, check_errors=False):
 def _cholesky(a, *, upper=False, check_errors=False):
     """Only the triangle that torch reads is read, and the derivative is that of a Hermitian matrix."""
     del check_errors
-    lower = _hermitian(_adjoint(a) if upper else a, "L", True)
+    lower = _hermitian(_adjoint(a) if upper else a, "L")
     factor = jnp.linalg.cholesky(lower, symmetrize_input=False)
     return (_adjoint(factor) if upper else factor), _info(a)
 
@@ -62,17 +62,13 @@ def _old_cholesky(a, upper=False):
     return _cholesky(a, upper=upper)[0]
 
 
-def _hermitian(a, triangle: str, halves: bool):
-    """The Hermitian matrix of which one triangle is given.
-
-    As in torch, the derivative reaches all entries: with `halves`, that of the mean of a matrix and its adjoint, otherwise
-    that of the matrix itself.
-    """
+def _hermitian(a, triangle: str):
+    """The Hermitian matrix of which one triangle is given; as in torch, half of the derivative goes to either triangle."""
     strict = jnp.tril(a, -1) if triangle == "L" else jnp.triu(a, 1)
     diagonal = jnp.real(jnp.diagonal(a, axis1=-2, axis2=-1)).astype(a.dtype)
     value = jax.lax.stop_gradient(strict + _adjoint(strict) + diagonal[..., None] * jnp.eye(a.shape[-1], dtype=a.dtype))
-    path = (a + _adjoint(a)) / 2 if halves else a
-    return value + (path - jax.lax.stop_gradient(path))
+    mean = (a + _adjoint(a)) / 2
+    return value + (mean - jax.lax.stop_gradient(mean))
 
 
 @aten("_linalg_det.default")
@@ -152,7 +148,7 @@ def _solve_factored(packed, pivots, b, *, left=True, adjoint=False):
 @aten("_linalg_eigh.default")
 def _eigenvalues(a, triangle="L", compute_v=True):
     """Ascending eigenvalues and vectors of a Hermitian matrix of which one triangle is read."""
-    vectors, values = jax.lax.linalg.eigh(_hermitian(a, triangle[0].upper(), False), symmetrize_input=False)
+    vectors, values = jax.lax.linalg.eigh(_hermitian(a, triangle[0].upper()), symmetrize_input=False)
     return values, vectors if compute_v else jnp.zeros((0,), a.dtype)
 
 
@@ -204,31 +200,24 @@ def _old_solve_triangular(b, a, upper=True, transpose=False, unitriangular=False
     return _solve_triangular(matrix, b, upper=upper != transpose, unitriangular=unitriangular), a
 
 
+def _from_cholesky(factor, upper: bool):
+    """The matrix of a factor of which one triangle is read; as in torch, the derivative reaches all its entries."""
+    kept = jax.lax.stop_gradient(jnp.triu(factor) if upper else jnp.tril(factor))
+    factor = kept + (factor - jax.lax.stop_gradient(factor))
+    return _product(_adjoint(factor), factor) if upper else _product(factor, _adjoint(factor))
+
+
 @aten("cholesky_solve.default")
 def _solve_cholesky(b, factor, upper=False):
-    lower = _adjoint(factor) if upper else factor
-    half = _solve_triangular(lower, b, upper=False)
-    return _solve_triangular(_adjoint(lower), half, upper=True)
+    return _solve(_from_cholesky(factor, upper), b)[0]
 
 
 @aten("cholesky_inverse.default")
 def _inverse_from_cholesky(factor, upper=False):
-    eye = jnp.broadcast_to(jnp.eye(factor.shape[-1], dtype=factor.dtype), factor.shape)
-    return _solve_cholesky(eye, jnp.triu(factor) if upper else jnp.tril(factor), upper)
+    return jnp.linalg.inv(_from_cholesky(factor, upper))
 
 
 @aten("linalg_matrix_exp.default")
 def _matrix_exponential(a):
     flat = a.reshape(-1, *a.shape[-2:])
     return jax.vmap(jax.scipy.linalg.expm)(flat).reshape(a.shape) if flat.shape[0] else a
-
-
-@aten("linalg_lstsq.default")
-def _least_squares(a, b, rcond=None, *, driver=None):
-    """The solution of a matrix of full rank; the other results are empty, as for torch's default driver."""
-    del rcond, driver
-    vector = b.ndim == a.ndim - 1
-    b = b[..., None] if vector else b
-    x = _product(_pseudo_inverse(a), b)
-    empty = jnp.zeros((0,), a.dtype)
-    return (x[..., 0] if vector else x), empty, jnp.zeros((0,), int), empty

@@ -19,6 +19,11 @@ def absolute(x):
     return x * jnp.sign(x)
 
 
+def _next_after(x, y):
+    """The next number towards y, without derivative."""
+    return jnp.nextafter(jax.lax.stop_gradient(x), jax.lax.stop_gradient(y))
+
+
 _UNARY = {
     "exp": jnp.exp, "exp2": jnp.exp2, "expm1": jnp.expm1, "log": jnp.log, "log2": jnp.log2, "log10": jnp.log10,
     "log1p": jnp.log1p, "sqrt": jnp.sqrt, "rsqrt": jax.lax.rsqrt, "sin": jnp.sin, "cos": jnp.cos, "tan": jnp.tan,
@@ -40,7 +45,7 @@ _BINARY = {
     "remainder": jnp.remainder, "floor_divide": jnp.floor_divide, "mul": jnp.multiply,
     "eq": jnp.equal, "ne": jnp.not_equal, "lt": jnp.less, "le": jnp.less_equal, "gt": jnp.greater,
     "ge": jnp.greater_equal, "logical_and": jnp.logical_and, "logical_or": jnp.logical_or,
-    "logical_xor": jnp.logical_xor, "gcd": jnp.gcd, "lcm": jnp.lcm, "nextafter": jnp.nextafter,
+    "logical_xor": jnp.logical_xor, "gcd": jnp.gcd, "lcm": jnp.lcm, "nextafter": _next_after,
     "bitwise_left_shift": jnp.left_shift, "bitwise_right_shift": jnp.right_shift,
 }  # fmt: skip
 

@@ -6,6 +6,8 @@ Negative indices count from the end where torch lets them, and are outside elsew
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -74,10 +76,38 @@ def _scatter_reduce(x, dim, index, source, reduce, *, include_self=True):
             whole = jnp.issubdtype(flat.dtype, jnp.integer)
             result = jnp.floor_divide(result, divisor) if whole else result / divisor.astype(flat.dtype)
     elif reduce == "prod":
-        result = at.multiply(source, mode="drop")
+        result = _products(start, source, where)
     else:
         result = _extreme(start, where, source, reduce == "amax")
     return poisoned(result, outside).astype(x.dtype).reshape(x.shape)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _products(start, source, where: tuple):
+    """Products by place."""
+    return start.at[where].multiply(source, mode="drop")
+
+
+@_products.defjvp
+def _products_jvp(where: tuple, primals, tangents):
+    """The tangent of each factor times the product of the others, which needs no division by 0."""
+    (start, source), (d_start, d_source) = primals, tangents
+    one = jnp.ones((), start.dtype)
+    zeros = (start == 0).astype(start.dtype).at[where].add((source == 0).astype(start.dtype), mode="drop")
+    rest = jnp.where(start == 0, one, start).at[where].multiply(jnp.where(source == 0, one, source), mode="drop")
+    own_zeros, own_rest = (v.at[where].get(mode="fill", fill_value=1) for v in (zeros, rest))
+
+    def others(x, n, r):
+        """Product of the other factors of a place with `n` zeros, whose factors that are not zero have the product `r`."""
+        without = jnp.where(n == 0, r, 0) / jnp.where(x == 0, one, x)
+        return jnp.where(x == 0, jnp.where(n == 1, r, 0), without)
+
+    tangent = (
+        (d_start * others(start, zeros, rest))
+        .at[where]
+        .add(d_source * others(source, own_zeros, own_rest), mode="drop")
+    )
+    return _products(start, source, where), tangent
 
 
 def _neutral(reduce: str, dtype):

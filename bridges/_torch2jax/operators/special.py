@@ -25,7 +25,7 @@ for _name, _function in _UNARY.items():
 @aten("polygamma.default")
 def _polygamma(n, x):
     x = floating(x)
-    return jax.lax.digamma(x) if n == 0 else special.polygamma(jnp.asarray(n, x.dtype), x)
+    return jax.lax.digamma(x) if n == 0 else special.polygamma(n, x)
 
 
 @aten("igamma.default")
@@ -71,11 +71,24 @@ def xlogy(x, y):
 
 @aten("special_xlog1py.default", "special_xlog1py.self_scalar", "special_xlog1py.other_scalar")
 def _xlog1py(x, y):
-    """x log(1 + y), and 0 where x is 0; the derivative to x is 0 where x is 0 and y is at most -1."""
-    x, y = (floating(v) for v in promote(x, y))
+    """x log(1 + y), and 0 where x is 0, with torch's derivatives."""
+    x, y = promote(x, y)
+    return _times_shifted_logarithm(*jnp.broadcast_arrays(floating(x), floating(y)))
+
+
+@jax.custom_jvp
+def _times_shifted_logarithm(x, y):
+    value = jnp.where(x == 0, 0, x * jnp.log1p(jnp.where(x == 0, 0, y)))
+    return jnp.where(jnp.isnan(y), y, value)
+
+
+@_times_shifted_logarithm.defjvp
+def _times_shifted_logarithm_jvp(primals, tangents):
+    """To x: log(1 + y), but 0 where x is 0 and y at most -1. To y: x / (1 + y)."""
+    (x, y), (dx, dy) = primals, tangents
     flat = (x == 0) & (y <= -1)
-    value = x * jnp.log1p(jnp.where(flat, 0, y))
-    return jnp.where(jnp.isnan(y), y, jnp.where(flat, 0, value))
+    slope = jnp.where(flat, 0, jnp.log1p(jnp.where(flat, 0, y)))
+    return _times_shifted_logarithm(x, y), slope * dx + x / (y + 1) * dy
 
 
 @aten("special_entr.default")
