@@ -152,7 +152,7 @@ class _Check:
             return
         tolerance = 0.0
         if np.issubdtype(b.dtype, np.inexact):
-            size = min(self.fn.precision, b.real.dtype.itemsize)
+            size = min(self.fn.precision, np.real(b).dtype.itemsize)
             tolerance = _RELATIVE[size] * _scale(b) + _FLOOR * _ROUNDING[size] * largest
         finite = np.isfinite(a) & np.isfinite(b)
         equal = np.where(finite, np.abs(np.where(finite, a, 0) - np.where(finite, b, 0)) <= tolerance, _same(a, b))

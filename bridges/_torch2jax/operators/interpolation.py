@@ -71,7 +71,7 @@ def _interpolate(x, n: int, sizes, factors, rule: Callable):
     precision = np.float64 if x.dtype == jnp.float64 else np.float32
     for i in range(n):
         size, factor = x.shape[i - n], None if factors is None else factors[i]
-        count = int(sizes[i]) if sizes is not None else math.floor(size * factor)
+        count = int(sizes[i]) if sizes is not None else math.floor(size * (1.0 if factor is None else factor))
         x = reduced(x, i - n, *rule(size, count, factor, precision))
     return x
 
