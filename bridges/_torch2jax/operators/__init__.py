@@ -9,6 +9,7 @@ import torch
 
 from . import activation as _aten_activation
 from . import backward as _aten_backward
+from . import clamp as _aten_clamp
 from . import complex as _aten_complex
 from . import embedding as _aten_embedding
 from . import fft as _aten_fft
@@ -31,7 +32,7 @@ from .table import TABLE as TABLE
 from .table import UnsupportedOperatorError as UnsupportedOperatorError
 
 MODULES = (
-    _aten_activation, _aten_backward, _aten_complex, _aten_embedding, _aten_fft, _aten_interpolation, _aten_linalg,
+    _aten_activation, _aten_backward, _aten_clamp, _aten_complex, _aten_embedding, _aten_fft, _aten_interpolation, _aten_linalg,
     _aten_nn, _aten_normalisation, _aten_order, _aten_pointwise, _aten_pooling, _aten_random, _aten_recurrent,
     _aten_reduce, _aten_scatter, _aten_shape, _aten_special, _aten_unfolding,
 )  # fmt: skip

@@ -85,7 +85,7 @@ def _log_sigmoid(x):
 
 @aten("hardtanh.default")
 def _hardtanh(x, low=-1.0, high=1.0):
-    """Derivative 0 at the bounds, unlike clamp."""
+    """Derivative 0 at the bounds, with every torch."""
     return jnp.where(x <= low, low, jnp.where(x >= high, high, x)).astype(x.dtype)
 
 

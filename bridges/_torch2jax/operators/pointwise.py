@@ -160,28 +160,6 @@ def _pow_scalar(x, exponent):
     return jnp.power(*promote(x, exponent))
 
 
-@aten("clamp.default", "clamp.Tensor")
-def clamp(x, low=None, high=None):
-    """Clip with torch's derivative at the bounds: 1 for the clipped value."""
-    x, *bounds = promote(x, *(b for b in (low, high) if b is not None))
-    if low is not None:
-        low = bounds.pop(0)
-        x = jnp.where(x < low, low, x)
-    if high is not None:
-        x = jnp.where(x > bounds[0], bounds[0], x)
-    return x
-
-
-@aten("clamp_min.default", "clamp_min.Tensor")
-def _clamp_min(x, low):
-    return clamp(x, low)
-
-
-@aten("clamp_max.default", "clamp_max.Tensor")
-def _clamp_max(x, high):
-    return clamp(x, None, high)
-
-
 @aten("where.self", "where.ScalarOther", "where.ScalarSelf", "where.Scalar")
 def _where(condition, x, y):
     return jnp.where(condition, *promote(x, y))

@@ -6,9 +6,14 @@ function has none here either.
 
 from __future__ import annotations
 
+import functools
+import math
+
 import jax
 import jax.numpy as jnp
 import jax.scipy.special as special
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from .table import aten, floating, promote
 
@@ -24,8 +29,11 @@ for _name, _function in _UNARY.items():
 
 @aten("polygamma.default")
 def _polygamma(n, x):
+    """The derivative number n of digamma, (-1)^(n + 1) n! zeta(n + 1, x)."""
     x = floating(x)
-    return jax.lax.digamma(x) if n == 0 else special.polygamma(n, x)
+    if n == 0:
+        return jax.lax.digamma(x)
+    return (-1) ** (n + 1) * math.factorial(n) * special.zeta(jnp.asarray(n + 1, x.dtype), x)
 
 
 @aten("igamma.default")
@@ -124,7 +132,7 @@ def _erfcx(x):
 
 @aten("binary_cross_entropy.default")
 def _binary_cross_entropy(x, target, weight=None, reduction=1):
-    """Both logarithms are at least -100. The derivative to x is (x - t) / max(x (1 - x), 1e-12), as in torch."""
+    """Both logarithms are at least -100. The derivative to x is (x - t) / max(x (1 - x), 1e-12) with torch's float32 1e-12."""
     loss = _cross_entropy(x, target)
     loss = loss if weight is None else loss * weight
     return (loss, jnp.mean(loss), jnp.sum(loss))[reduction] if reduction else loss
@@ -136,10 +144,13 @@ def _cross_entropy(x, target):
     return (target - 1) * jnp.maximum(jnp.log1p(-x), low) - target * jnp.maximum(jnp.log(x), low)
 
 
-@_cross_entropy.defjvp
+@functools.partial(_cross_entropy.defjvp, symbolic_zeros=True)
 def _cross_entropy_jvp(primals, tangents):
+    """To the target the logarithms have no limit, as in torch; a target that does not vary adds no infinity times 0."""
     (x, target), (dx, dt) = primals, tangents
-    to_x = (x - target) / jnp.maximum(x * (1 - x), 1e-12)
-    low = jnp.asarray(-100, x.dtype)
-    to_target = jnp.maximum(jnp.log1p(-x), low) - jnp.maximum(jnp.log(x), low)
-    return _cross_entropy(x, target), to_x * dx + to_target * dt
+    tangent = jnp.zeros_like(x)
+    if not isinstance(dx, SymbolicZero):
+        tangent += (x - target) / jnp.maximum(x * (1 - x), float(np.float32(1e-12))) * dx
+    if not isinstance(dt, SymbolicZero):
+        tangent += (jnp.log1p(-x) - jnp.log(x)) * dt
+    return _cross_entropy(x, target), tangent

@@ -2,15 +2,19 @@
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bridges._torch2jax.operators import RANDOM, TABLE, supported_operators
-from tests.bridges.torch2jax.samples import MORE
+from bridges._torch2jax.operators.clamp import share_at_a_limit
+from tests.bridges.torch2jax.samples import ALL_OPTIONS, MORE
 from tests.bridges.torch2jax.test_random import DISTRIBUTIONS
 
 torch.manual_seed(11)
@@ -301,67 +305,108 @@ KEPT_FOR_BACKWARD = {
 """Operators of which only so many results are for users."""
 
 
+class Case(NamedTuple):
+    """One sample of an operator: its tensors, which of them are varied, and torch's results and gradients."""
+
+    sample: tuple
+    tensors: list[torch.Tensor]
+    chosen: list[int]
+    results: list
+    weights: list[torch.Tensor]
+    gradients: list[torch.Tensor] | None
+
+    @property
+    def args(self) -> tuple:
+        return self.sample[:-1] if isinstance(self.sample[-1], dict) else self.sample
+
+    @property
+    def kwargs(self) -> dict:
+        return self.sample[-1] if isinstance(self.sample[-1], dict) else {}
+
+
+def by_torch(name: str, sample: tuple) -> Case:
+    """An operator's results, and the gradients of their weighted sum."""
+    _, base, overload = name.split(".")
+    case = Case(sample, [], [], [], [], None)
+    tensors = [t for t in flat(case.args) if isinstance(t, torch.Tensor)]
+    constants = STATISTICS.get(name, ())
+    chosen = [i for i, t in enumerate(tensors) if (t.is_floating_point() or t.is_complex()) and i not in constants]
+    leaves = [t.clone().requires_grad_(i in chosen) for i, t in enumerate(tensors)]
+    with torch.no_grad() if name in UNDEFINED | UNDERIVED else torch.enable_grad():
+        results = flat(getattr(getattr(torch.ops.aten, base), overload)(*swap(case.args, iter(leaves)), **case.kwargs))
+        results = results[: KEPT_FOR_BACKWARD.get(name)]
+        results = real([o.resolve_conj() if isinstance(o, torch.Tensor) else torch.tensor(o) for o in results])
+    weights = [torch.linspace(0.5, 1.5, o.numel()).reshape(o.shape).to(o.dtype) for o in results]
+    reached = [(o * w).sum() for o, w in zip(results, weights, strict=True) if o.requires_grad]
+    gradients = None
+    if reached:
+        gradients = torch.autograd.grad(sum(reached), [leaves[i] for i in chosen], allow_unused=True)
+        gradients = [
+            torch.zeros_like(tensors[i]) if g is None else (g + 0).resolve_conj()
+            for i, g in zip(chosen, gradients, strict=True)
+        ]
+    return Case(sample, tensors, chosen, results, weights, gradients)
+
+
+def by_jax(name: str, cases: list[Case]) -> list[tuple]:
+    """Results and gradients for all samples of an operator, by one compiled program."""
+    first = [no_random_numbers] if name in RANDOM else []
+
+    def one(case: Case, arrays: list, named: dict) -> tuple:
+        def call(floats):
+            given = [floats[case.chosen.index(i)] if i in case.chosen else x for i, x in enumerate(arrays)]
+            results = flat(TABLE[name](*first, *swap(case.args, iter(given)), **{**case.kwargs, **named}))
+            return real([jnp.asarray(r) for r in results[: KEPT_FOR_BACKWARD.get(name)]])
+
+        floats = [arrays[i] for i in case.chosen]
+        if case.gradients is None:
+            return call(floats), None
+        results, pull = jax.vjp(call, floats)
+        assert [r.shape for r in results] == [tuple(o.shape) for o in case.results]
+        seeds = [
+            jnp.asarray(w.numpy() * o.requires_grad, r.dtype)
+            if jnp.issubdtype(r.dtype, jnp.inexact)
+            else np.zeros(r.shape, jax.dtypes.float0)
+            for r, o, w in zip(results, case.results, case.weights, strict=True)
+        ]
+        return results, [jnp.conj(g) for g in pull(seeds)[0]]
+
+    arrays = [[t.numpy() for t in case.tensors] for case in cases]
+    named = [{k: v.numpy() for k, v in case.kwargs.items() if isinstance(v, torch.Tensor)} for case in cases]
+    return jax.jit(lambda *given: [one(*own) for own in zip(cases, *given, strict=True)])(arrays, named)
+
+
 @pytest.mark.filterwarnings("ignore:.*(in beta|are deprecated in favor of|is deprecated in favor of).*:UserWarning")
 @pytest.mark.parametrize(
     "name", [name for name in supported_operators() if name not in DISTRIBUTIONS and "_svd" not in name]
 )
 def test_operator_equals_torch(name):
-    _, base, overload = name.split(".")
-    operator = getattr(getattr(torch.ops.aten, base), overload)
-    for sample in SAMPLES[name.removeprefix("aten.")]:
-        args, kwargs = (sample[:-1], sample[-1]) if isinstance(sample[-1], dict) else (sample, {})
-        tensors = [t for t in flat(args) if isinstance(t, torch.Tensor)]
-        constants = STATISTICS.get(name, ())
-        chosen = [i for i, t in enumerate(tensors) if (t.is_floating_point() or t.is_complex()) and i not in constants]
-        leaves = [t.clone().requires_grad_(i in chosen) for i, t in enumerate(tensors)]
-        with torch.no_grad() if name in UNDEFINED | UNDERIVED else torch.enable_grad():
-            expected = flat(operator(*swap(args, iter(leaves)), **kwargs))[: KEPT_FOR_BACKWARD.get(name)]
-            expected = real([o.resolve_conj() if isinstance(o, torch.Tensor) else o for o in expected])
-        arrays = [jnp.asarray(t.numpy()) for t in tensors]
-        first = [no_random_numbers] if name in RANDOM else []
-        named = {k: jnp.asarray(v.numpy()) if isinstance(v, torch.Tensor) else v for k, v in kwargs.items()}
+    compare(name, SAMPLES[name.removeprefix("aten.")])
 
-        def run(floats, args=args, arrays=arrays, chosen=chosen, first=first, named=named):
-            given = list(arrays)
-            for i, x in zip(chosen, floats, strict=True):
-                given[i] = x
-            return real(flat(TABLE[name](*first, *swap(args, iter(given)), **named))[: KEPT_FOR_BACKWARD.get(name)])
 
-        outputs, pull = jax.vjp(lambda f: [jnp.asarray(o) for o in run(f)], [arrays[i] for i in chosen])
-        assert len(outputs) == len(expected)
-        seeds, weights = [], []
-        for ours, theirs in zip(outputs, expected, strict=True):
-            if not isinstance(theirs, torch.Tensor):
-                assert ours == theirs
-                theirs = torch.tensor(theirs)
-            elif name not in UNDEFINED:
-                error = f"{name}{sample}"
-                close = 1e-5 if theirs.dtype is torch.float32 else 1e-11
-                np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=close, atol=close, err_msg=error)
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*in beta.*:UserWarning")
+@pytest.mark.parametrize("name", list(ALL_OPTIONS))
+def test_operator_equals_torch_in_all_its_options(name):
+    compare(f"aten.{name}", ALL_OPTIONS[name])
+
+
+def compare(name: str, samples: list[tuple]) -> None:
+    """Values and gradients of an operator at some samples, against torch's."""
+    cases = [by_torch(name, sample) for sample in samples]
+    for case, (results, gradients) in zip(cases, by_jax(name, cases), strict=True):
+        for ours, theirs in zip(results, case.results, strict=True):
             assert ours.shape == tuple(theirs.shape)
-            differentiable = theirs.requires_grad
-            weights.append(torch.linspace(0.5, 1.5, theirs.numel()).reshape(theirs.shape).to(theirs.dtype))
-            zero = np.zeros(ours.shape, jax.dtypes.float0)
-            floating = jnp.issubdtype(ours.dtype, jnp.inexact)
-            seeds.append(jnp.asarray(weights[-1].numpy() * differentiable, ours.dtype) if floating else zero)
-        wanted = [
-            (o * w).sum()
-            for o, w in zip(expected, weights, strict=True)
-            if isinstance(o, torch.Tensor) and o.requires_grad
-        ]
-        if not wanted:
+            close = 1e-5 if theirs.dtype is torch.float32 else 1e-11
+            if name not in UNDEFINED:
+                message = f"{name}{case.sample}"
+                np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=close, atol=close, err_msg=message)
+        if gradients is None:
             continue
-        gradients = torch.autograd.grad(sum(wanted), [leaves[i] for i in chosen], allow_unused=True)
-        for ours, theirs, i in zip(pull(seeds)[0], gradients, chosen, strict=True):
-            theirs = torch.zeros_like(tensors[i]) if theirs is None else theirs
-            close = 1e-4 if any(t.dtype is torch.float32 for t in tensors) else 1e-7 if name in COARSE else 1e-9
-            np.testing.assert_allclose(
-                np.conj(ours),
-                (theirs + 0).resolve_conj().numpy(),
-                rtol=close,
-                atol=close,
-                err_msg=f"{name}{sample}: {i}",
-            )
+        close = 1e-4 if any(t.dtype is torch.float32 for t in case.tensors) else 1e-7 if name in COARSE else 1e-9
+        for ours, theirs, i in zip(gradients, case.gradients, case.chosen, strict=True):
+            message = f"{name}{case.sample}: {i}"
+            np.testing.assert_allclose(ours, theirs.numpy(), rtol=close, atol=close, err_msg=message)
 
 
 def test_singular_vectors_up_to_their_sign():
@@ -378,6 +423,41 @@ def test_singular_vectors_up_to_their_sign():
     for ours, theirs in zip(outputs, expected, strict=True):
         np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-11, atol=1e-11)
     np.testing.assert_allclose(pull(tuple(jnp.asarray(w.numpy()) for w in weights))[0], gradient, rtol=1e-8, atol=1e-9)
+
+
+def test_trigamma_equals_its_exact_value():
+    """torch's own is off by 5e-10 in float64: it ends the series early."""
+    x = np.linspace(0.1, 9, 40)
+    value, pull = jax.vjp(lambda x: TABLE["aten.polygamma.default"](1, x), jnp.asarray(x))
+    np.testing.assert_allclose(value, scipy.special.polygamma(1, x), rtol=1e-12)
+    np.testing.assert_allclose(pull(jnp.ones_like(value))[0], scipy.special.polygamma(2, x), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("clamp.default", (-1.0, 1.0)), ("clamp.default", (-1.0, None)), ("clamp.default", (None, 1.0)),
+        ("clamp.default", (1.0, 1.0)), ("clamp.default", (1.0, -1.0)),
+        ("clamp_min.default", (-1.0,)), ("clamp_max.default", (1.0,)),
+        ("clamp.Tensor", ([-1.0] * 5, [1.0] * 5)), ("clamp.Tensor", ([-1.0] * 5, None)),
+        ("clamp.Tensor", (None, [1.0] * 5)), ("clamp.Tensor", ([1.0] * 5, [1.0] * 5)),
+        ("clamp.Tensor", ([1.0] * 5, [-1.0] * 5)), ("clamp.Tensor", ([-1.0] * 5, 1.0)),
+        ("clamp_min.Tensor", ([-1.0] * 5,)), ("clamp_max.Tensor", ([1.0] * 5,)),
+    ],
+)  # fmt: skip
+def test_a_value_at_its_limit_has_the_derivative_of_the_installed_torch(name, limits):
+    x = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0], dtype=torch.float64)
+    if name.endswith("Tensor"):
+        limits = tuple(None if v is None else torch.tensor(v, dtype=torch.float64) for v in limits)
+    compare(f"aten.{name}", [(x, *limits)])
+
+
+def test_the_derivative_at_a_limit_is_known_under_no_grad_and_inside_transforms():
+    expected = [share_at_a_limit(tensors) for tensors in (False, True)]
+    assert expected in ([1.0, 1.0], [0.0, 0.5])
+    share_at_a_limit.cache_clear()
+    with torch.inference_mode(), FakeTensorMode():
+        assert [share_at_a_limit(tensors) for tensors in (False, True)] == expected
 
 
 def test_the_samples_belong_to_the_table():
