@@ -128,17 +128,19 @@ class _Recorder:
         """`draw(sampler) -> sample` for call number `number`; `sampler(key)` makes it."""
         if self.key is not None:
             key = jax.random.fold_in(self.key, number)
+        known = False
 
         def draw(sampler: Callable) -> jax.Array:
-            nonlocal key
+            nonlocal key, known
             what = f"{call.operator} ({call.origin})"
             if self.key is None:
                 raise NetworkError(
                     f"the network draws random numbers: {what}. Pass a key, fn(params, x, rng=jax.random.key(0)), a new "
                     "one at each call; or call module.eval() first and convert again, if it is for training only."
                 )
-            if what not in self.origins:
+            if not known:
                 self.origins.append(what)
+                known = True
             key, own = jax.random.split(key)
             self.samples.append(sampler(own))
             return self.samples[-1]
