@@ -26,13 +26,14 @@ class JaxProgram(torch.nn.Module):
         >>> model(x).sum().backward()                      # gradients in network.parameters()
 
     Args:
-        program: `program(network, *args, **kwargs)`, a JAX function; `network(*inputs)` takes and gives JAX arrays. It
-            must be importable if the module is to be pickled.
+        program: `program(network, *args, **kwargs)`, a JAX function; `network(*inputs)` takes and gives JAX arrays, and
+            `network(*inputs, rng=key)` draws random numbers (dropout in training). It must be importable if the module is
+            to be pickled.
         network: the torch network.
         example_inputs, free_axes, verify: as for `torch2jax`.
 
     Raises (when called):
-        UnsupportedOperatorError, NetworkError: as `torch2jax`, for active dropout too.
+        UnsupportedOperatorError, NetworkError: as `torch2jax`, for active dropout without a key too.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class JaxProgram(torch.nn.Module):
             program = self.program
 
             def run(state: dict, args: tuple, kwargs: dict) -> Any:
-                return program(lambda *inputs: fn(state, *inputs), *args, **kwargs)
+                return program(lambda *inputs, rng=None: fn(state, *inputs, rng=rng), *args, **kwargs)
 
             name = getattr(program, "__name__", "jax_program")
             self._converted[mode] = (jax2torch(run, name=name), tuple(fn.buffers))

@@ -6,9 +6,11 @@ softplus, mish and their like have NaN derivatives far from zero.
 
 from __future__ import annotations
 
+import operator
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -226,9 +228,14 @@ def _program(exported: Any, module: torch.nn.Module) -> Program:
     kinds = {spec.arg.name: spec for spec in signature.input_specs}
     numbers: dict[Any, int] = {}
     sources, inputs, calls, unsupported = [], [], [], []
+    dropped: set[Any] = set()
     for node in nodes:
-        if node.op == "placeholder":
+        if _only_asserts(node, dropped):
+            dropped.add(node)
+        elif node.op == "placeholder":
             spec = kinds[node.name]
+            if spec.kind is InputKind.TOKEN:
+                continue
             if not node.users and spec.kind is not InputKind.USER_INPUT:
                 continue
             numbers[node] = len(numbers)
@@ -263,6 +270,15 @@ def _program(exported: Any, module: torch.nn.Module) -> Program:
         {str(symbol): _bounds(r) for symbol, r in exported.range_constraints.items()},
         {canonical.get(name, name): value for name, value in changed.items()},
     )  # fmt: skip
+
+
+def _only_asserts(node: Any, dropped: set) -> bool:
+    """Whether a node states something about values in an order that torch keeps by tokens, or is the next token."""
+    if node.op != "call_function":
+        return False
+    if isinstance(node.target, HigherOrderOperator) and node.target.name() == "with_effects":
+        return str(node.args[1]) in ASSERTIONS
+    return node.target is operator.getitem and node.args[0] in dropped
 
 
 def _depends_on_memory(node: Any) -> bool:
@@ -318,9 +334,9 @@ def _origin(node: Any) -> str:
         if len(stack) > 1
         else "in the module"
     )
-    library = str(torch.__path__[0])
+    libraries = (str(torch.__path__[0]), str(Path(__file__).parents[1]))
     frames = re.findall(r'File "(.+?)", line (\d+), in .+\n\s*(.*)', node.meta.get("stack_trace") or "")
-    frames = [f for f in frames if not f[0].startswith(library) and f[0] != __file__]
+    frames = [f for f in frames if not f[0].startswith(libraries)]
     if not frames:
         return where
     file, line, text = frames[-1]

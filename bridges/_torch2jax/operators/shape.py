@@ -195,6 +195,16 @@ def _repeat_interleave(x, repeats, dim=None, *, output_size=None):
     return jnp.repeat(x, repeats, axis=dim)
 
 
+@aten("repeat_interleave.Tensor")
+def _repeated_numbers(repeats, *, output_size=None):
+    """Number i `repeats[i]` times; where `output_size` is not their sum, for which torch raises, a number outside."""
+    if output_size is None:
+        raise UnsupportedOperatorError("repeats in a tensor give a size that depends on the data. Pass output_size.")
+    ends = jnp.cumsum(repeats)
+    number = jnp.searchsorted(ends, jnp.arange(int(output_size)), side="right")
+    return jnp.where(jnp.sum(repeats) == int(output_size), number, repeats.shape[0])
+
+
 @aten("flip.default")
 def _flip(x, dims):
     return jnp.flip(x, tuple(dims))
@@ -213,6 +223,20 @@ def _tril(x, diagonal=0):
 @aten("triu.default")
 def _triu(x, diagonal=0):
     return jnp.triu(x, diagonal)
+
+
+@aten("tril_indices.default")
+def _tril_indices(rows, columns, offset=0, **options: Any):
+    """`[2, entry]`: rows and columns of the lower triangle."""
+    del options
+    return jnp.asarray(np.tril_indices(int(rows), offset, int(columns)))
+
+
+@aten("triu_indices.default")
+def _triu_indices(rows, columns, offset=0, **options: Any):
+    """`[2, entry]`: rows and columns of the upper triangle."""
+    del options
+    return jnp.asarray(np.triu_indices(int(rows), offset, int(columns)))
 
 
 @aten("constant_pad_nd.default")

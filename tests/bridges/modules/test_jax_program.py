@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from bridges import JaxProgram, UnsupportedOperatorError, jax2torch, torch2jax
+from bridges import JaxProgram, NetworkError, jax2torch, torch2jax
 
 
 def stress_network(dtype=torch.float64) -> nn.Module:
@@ -99,5 +99,13 @@ def test_dtype_mode_and_buffers_are_followed():
     model.double()
     torch.testing.assert_close(model(x.double()), 2 * network(x.double()))
     network[2].train()
-    with pytest.raises(UnsupportedOperatorError, match=r"dropout is active.*module.eval\(\)"):
+    with pytest.raises(NetworkError, match=r"native_dropout[\s\S]*module.eval\(\)"):
         model(x.double())
+
+
+def test_a_program_with_a_key_drops_entries_in_training():
+    network = nn.Dropout(0.5).train()
+    model = JaxProgram(lambda net, x: net(x, rng=jax.random.key(3)), network, torch.ones(2, 3), verify=False)
+    y = model(torch.ones(40, 3))
+    assert set(y.unique().tolist()) == {0.0, 2.0}
+    torch.testing.assert_close(model(torch.ones(40, 3)), y)

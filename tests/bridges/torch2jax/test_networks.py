@@ -12,7 +12,7 @@ import torch
 from torch.utils import _pytree as torch_tree
 
 from bridges import torch2jax
-from tests.bridges.torch_networks import CASES, Residual, SiteStress, Tied
+from tests.bridges.torch_networks import CASES, Function, Residual, SiteStress, Tied
 
 OUTPUTS = {torch.float32: 1e-6, torch.float64: 1e-12}
 GRADIENTS = {torch.float32: 1.5e-6, torch.float64: 1e-12}
@@ -251,3 +251,17 @@ def test_half_precision():
     y = fn(params, jnp.asarray(x.float().numpy(), jnp.bfloat16))
     assert y.dtype == jnp.bfloat16
     np.testing.assert_allclose(y.astype(jnp.float32), module(x).float().detach(), rtol=2e-2, atol=1e-2)
+
+
+def test_linear_algebra_whose_success_torch_asserts():
+    """torch keeps the order of its assertions by tokens in the exported graph."""
+
+    def solved(x):
+        matrix = x[:, :, None] * x[:, None] + torch.eye(3, dtype=x.dtype)
+        root = torch.linalg.cholesky(matrix)
+        return torch.linalg.solve(matrix, x), root, torch.linalg.inv(matrix), torch.linalg.det(root)
+
+    fn, params = torch2jax(Function(solved), torch.randn(2, 3, dtype=torch.float64))
+    x = torch.randn(5, 3, dtype=torch.float64)
+    for ours, theirs in zip(fn(params, x.numpy()), solved(x), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)

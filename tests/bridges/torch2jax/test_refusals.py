@@ -142,6 +142,17 @@ def test_an_index_outside_an_embedding_gives_nan_not_another_row():
     assert np.isnan(rows[:2]).all() and np.isfinite(rows[2]).all()
 
 
+def test_repeats_in_a_tensor_need_the_size_of_the_result():
+    repeats = torch.tensor([1, 0, 2])
+    module = Function(lambda x, n: x.repeat_interleave(n, 1, output_size=3))
+    fn, params = torch2jax(module, (torch.ones(2, 3), repeats), free_axes=[0, None])
+    x = jnp.arange(6.0, dtype=jnp.float32).reshape(2, 3)
+    np.testing.assert_array_equal(fn(params, x, np.array([2, 1, 0])), [[0, 0, 1], [3, 3, 4]])
+    assert np.isnan(fn(params, x, np.array([2, 2, 0]))).all()
+    with pytest.raises(BridgeError):
+        torch2jax(Function(lambda x: x.repeat_interleave(repeats, 1)), torch.ones(2, 3))
+
+
 def test_values_fixed_by_the_example():
     fn, params = torch2jax(Function(lambda x, power, mask: x**power), (torch.ones(2, 3), 3, None), verify=False)
     x = jnp.full((4, 3), 2.0, jnp.float32)
