@@ -17,6 +17,7 @@ from PIL import Image
 import canveg_jax as cv
 from bridges import DeviceError
 from canveg_jax.io import read_fluxes, read_tower
+from canveg_jax.io.antecedents import ANTECEDENTS, with_antecedents
 from canveg_jax.synthetic.canopy_towers import synthetic_sites, write_prepared_csv
 from lightning_modules import HybridCanopy
 from lightning_modules.cli import training
@@ -89,20 +90,19 @@ def test_predictions_are_the_model_and_the_file(trained, csvs):
     predictions = read_predictions(trained / "predictions.nc")
     model = HybridCanopy.load_from_checkpoint(trained / "checkpoints/best.ckpt").eval()
     test = predictions.isel(row=predictions["split"].values == 2)
-    record = read_tower(
-        csvs / "US-Bi1/US-Bi1-forcings-test.csv", csvs / "US-Bi1/US-Bi1-fluxes-test.csv", site=model.sites[0]
-    )
+    files = [[csvs / f"US-Bi1/US-Bi1-{kind}{part}.csv" for kind in ("forcings", "fluxes")] for part in ("", "-test")]
+    _, record = with_antecedents([read_tower(*pair, site=model.sites[0]) for pair in files])
     rows = np.searchsorted(record["time"].values, test["time"].values)[:8]
-    forcing = {n: torch.tensor(record[n].values[rows]) for n in cv.FORCING_TABLE if n in record}
+    names = [n for n in (*cv.FORCING_TABLE, *ANTECEDENTS) if n in record]
+    forcing = {n: torch.tensor(record[n].values[rows], dtype=torch.float32) for n in names}
     with torch.no_grad():
         fluxes = model(forcing, torch.zeros(8, dtype=torch.int64))
     np.testing.assert_allclose(test["LE"].values[:8], fluxes["LE"].numpy(), atol=0.01)
     np.testing.assert_allclose(test["stress"].values[:8], fluxes["stress"].numpy(), rtol=1e-6)
     measured = record["latent_heat_measured"].values[rows]
     np.testing.assert_array_equal(test["LE_measured"].values[:8], measured)
-    np.testing.assert_array_equal(
-        test["LE_observed"].values[:8][measured], record["latent_heat"].values[rows][measured]
-    )
+    observed = record["latent_heat"].values[rows].astype(np.float32)
+    np.testing.assert_array_equal(test["LE_observed"].values[:8][measured], observed[measured])
 
 
 def test_test_and_predict_repeat_the_run_from_its_own_config_and_checkpoint(trained, csvs, capsys):
