@@ -187,7 +187,7 @@ def test_print_config_shows_all_settings(csvs, capsys):
     assert stop.value.code in (0, None)
     shown = yaml.safe_load(capsys.readouterr().out)
     assert shown["model"]["le_weight"] == 0.5 and shown["checkpoint"]["monitor"] == "val/loss"
-    assert shown["early_stopping"]["patience"] == 6 and shown["output"]["after_fit"] is True
+    assert shown["early_stopping"]["patience"] == 12 and shown["output"]["after_fit"] is True
 
 
 def test_towers_lists_every_preset(capsys):
@@ -247,7 +247,10 @@ def test_report_refuses_other_files(trained, tmp_path, capsys):
     assert main(["report", "absent.nc", "--out", "x.png"]) == 2
 
 
-@pytest.mark.parametrize("example", ["embed_in_torch", "network_in_the_loop", "recurrent_closures"])
+SLOW_EXAMPLES = [pytest.param(name, marks=pytest.mark.slow) for name in ("network_in_the_loop", "recurrent_closures")]
+
+
+@pytest.mark.parametrize("example", ["embed_in_torch", *SLOW_EXAMPLES])
 def test_the_plain_torch_examples_learn(example, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     losses = importlib.import_module(example).main(steps=6)
