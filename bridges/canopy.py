@@ -227,7 +227,8 @@ class TorchCanopy(torch.nn.Module):
 
         Each starts from the module's own value, tuned or not. A factor multiplies it. A shift leaves it within the bounds of
         `PARAMETER_TABLE`: `lower + (upper - lower) sigmoid(z + shift)`, where `z` belongs to the value, so that `exp(shift)` is
-        the factor on its odds; of a reflectance and a transmittance that are both tuned the sum is bounded.
+        the factor on its odds; of a reflectance and a transmittance that are both tuned the sum is bounded. Where a factor or
+        shift is not a finite number, so is the value, and that half-hour has no influence on any gradient.
 
         Args:
             factors, shifts: `[time]` by name of parameter; a name in both is shifted first.
@@ -249,11 +250,14 @@ class TorchCanopy(torch.nn.Module):
             for name, start in cv.unconstrain(fixed, own).items():
                 unconstrained[name] = shifts[name].new_tensor(start)
             for name, shift in shifts.items():
-                unconstrained[name] = unconstrained[name].to(shift.dtype) + shift
+                unconstrained[name] = unconstrained[name].to(shift.dtype) + _finite_or(shift, 0.0)
             values = self._bridged.constrain(unconstrained)
         for name, factor in factors.items():
             value = values[name] if name in values else factor.new_tensor(np.asarray(own[name]))
-            values[name] = value.to(factor.dtype) * factor
+            values[name] = value.to(factor.dtype) * _finite_or(factor, 1.0)
+        for moves in (factors, shifts):  # zero times a derivative that is not a number is not zero
+            for name, move in moves.items():
+                values[name] = torch.where(torch.isfinite(move), values[name], torch.nan)
         return {name: values[name] for name in names}
 
     def fixed_constants(self) -> dict[str, np.ndarray]:
@@ -292,6 +296,11 @@ def with_stand_ins(forcing: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
         name: torch.where(usable, column, STAND_IN[name]) if name in STAND_IN else column
         for name, column in forcing.items()
     }
+
+
+def _finite_or(values: torch.Tensor, stand_in: float) -> torch.Tensor:
+    """The values, with a stand-in for those that are not finite."""
+    return torch.where(torch.isfinite(values), values, stand_in)
 
 
 def _checked_parameters(parameters: Mapping[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:

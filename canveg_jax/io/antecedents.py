@@ -61,9 +61,8 @@ def with_antecedents(records: Sequence[xr.Dataset]) -> list[xr.Dataset]:
     order = np.argsort([record["time"].values[0] for record in records])
     series = [_drivers(records[i]) for i in order]
     joined = pd.concat(series)
-    if (
-        len(records) > 1 and not joined.index.is_monotonic_increasing
-    ):  # records that overlap are no continuation of each other
+    overlap = not joined.index.is_monotonic_increasing
+    if overlap and len(records) > 1:  # then they do not continue each other
         return [with_antecedents([record])[0] for record in records]
     in_a_day = pd.Timedelta(days=1) / pd.Series(joined.index).diff().median() if len(joined) > 1 else 48.0
     means, shares = {}, {}

@@ -152,7 +152,7 @@ class Closure(nn.Module):
                     f"closure {self.name}: {type(self.network).__name__} must return one number per half-hour, "
                     f"{list(like.shape)}; it returned {list(z.shape)}."
                 )
-            return z.to(like.dtype)
+            return torch.where(torch.isfinite(z), z.to(like.dtype), torch.nan)  # a number that is none has no gradient
         features = standardised(compute_inputs(columns, self.inputs), self.input_mean, self.input_sd)
         known = torch.isfinite(features).all(dim=-1)
         features = torch.where(known[:, None], features, 0.0)

@@ -14,13 +14,12 @@ from torch import nn
 import canveg_jax as cv
 from bridges import TorchCanopy
 from bridges.canopy import with_stand_ins
-from canveg_jax import FORCING_TABLE, Site
-from canveg_jax.forcing import STAND_IN, rows_within_range
+from canveg_jax import Site
 from canveg_jax.io.antecedents import ANTECEDENTS
 from canveg_jax.io.tower_files import as_site
-from canveg_jax.spelling import unknown
 
 from ..closures.closure import LEAF_AREA
+from ..closures.leaf_area import moved_leaf_area
 from ..closures.registry import (
     build_closures,
     build_stress,
@@ -36,8 +35,9 @@ from ..protocols import MovesParameters, Physics, ReadsHalfHours, StandardisesIn
 from .callbacks import ConstantsUnchanged, SkipNonFiniteSteps
 from .flux_task import FluxTask
 from .losses import FluxLoss, LossKind, loss_weights
-from .observation import OBSERVED_FLUXES, ObservationModel
+from .observation import OBSERVED_FLUXES, read_observation
 from .precision import check_precision
+from .settings import check_settings, solver_options
 from .solution_memory import SolutionMemory
 from .stages import apply_stage, check_names_of_parts, check_stages_train, read_stages, stage_of
 from .tuned_parameters import parameter_table, share_table
@@ -127,7 +127,7 @@ class HybridCanopy(FluxTask):
         self.sites = tuple(as_site(site) for site in sites)
         if not self.sites:
             raise ValueError("HybridCanopy: expected at least one site; got none.")
-        _check_settings(network_lr, parameter_lr, weight_decay, prior_weight, schedule)
+        check_settings(network_lr, parameter_lr, weight_decay, prior_weight, schedule)
         tunable = list(cv.TUNABLE if tunable is None else tunable)
         with jax.enable_x64(True):
             module = build_stress(stress)
@@ -139,7 +139,7 @@ class HybridCanopy(FluxTask):
                     "`stress` None."
                 )
             if physics is None:
-                options = _solver_options(solver or {})
+                options = solver_options(solver or {})
                 canopy = cv.Canopy(self.sites, cv.Parameters(**(parameters or {})), options=options)
                 physics = TorchCanopy(canopy, tunable=tunable, in_loop=in_loop, per_site=per_site)
             self.physics = as_physics(physics)
@@ -147,7 +147,7 @@ class HybridCanopy(FluxTask):
         self.closures = build_closures(closures)
         if len(self.closures) and not isinstance(self.physics, MovesParameters):
             raise ValueError("closures: the physics cannot move its parameters; use bridges.TorchCanopy.")
-        self.observation = _observation_model(observation, len(self.sites), self.loss.weights)
+        self.observation = read_observation(observation, len(self.sites), self.loss.weights)
         check_names_of_parts(self._stages, self._parts())
         remembers = warm_start and self.physics.state_size > 0
         self._memory = SolutionMemory(self.physics.state_size) if remembers else None
@@ -193,13 +193,14 @@ class HybridCanopy(FluxTask):
         columns = {name: column for name, column in forcing.items() if name not in ANTECEDENTS}
         columns |= {} if site is None else {"site": site}
         more: dict[str, Any] = {} if start is None else {"start": start}
-        seen = with_scaled_lai(with_stand_ins(forcing), site, self.sites)
+        reads = len(self.closures) or self.stress is not None or isinstance(self.in_loop, ReadsHalfHours)
+        seen = with_scaled_lai(with_stand_ins(forcing), site, self.sites) if reads else {}
         moves: dict[str, torch.Tensor] = {}
         if len(self.closures) and isinstance(self.physics, MovesParameters):
             z = self.closures(seen)
             factors, shifts = self.closures.actions(z)
             if LEAF_AREA in factors:
-                columns[LEAF_AREA] = _moved_leaf_area(columns, factors.pop(LEAF_AREA))
+                columns[LEAF_AREA] = moved_leaf_area(columns, factors.pop(LEAF_AREA))
             more["parameters"] = self.physics.moved_parameters(factors=factors, shifts=shifts, site=site)
             moves = {f"z_{name}": value for name, value in z.items()}
         stress = None
@@ -295,6 +296,12 @@ class HybridCanopy(FluxTask):
         return result
 
     # --- Lightning
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """As of every model; a checkpoint from before there were observed shares has none."""
+        super().on_load_checkpoint(checkpoint)
+        if "observation.raw" not in checkpoint["state_dict"]:
+            self.observation = None
 
     def setup(self, stage: str) -> None:
         """See that there is something to train, that sites are those of the data, and that batches of few sizes compile.
@@ -398,59 +405,3 @@ class HybridCanopy(FluxTask):
 def _columns(batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Forcing of a batch, and its past if it has one."""
     return {**batch["forcing"], **batch.get("history", {})}
-
-
-def _moved_leaf_area(forcing: Mapping[str, torch.Tensor], factor: torch.Tensor) -> torch.Tensor:
-    """Leaf area times factor, at most the largest that the canopy takes; that of rows that are not solved stays as it is."""
-    usable = rows_within_range(forcing)
-    largest = FORCING_TABLE[LEAF_AREA].upper
-    moved = (torch.where(usable, forcing[LEAF_AREA], STAND_IN[LEAF_AREA]) * factor).clamp(max=largest)
-    return torch.where(usable, moved, forcing[LEAF_AREA])
-
-
-def _observation_model(observation: Any, n_sites: int, weights: Mapping[str, float]) -> ObservationModel | None:
-    """The model that a setting means.
-
-    Raises:
-        ValueError: an unknown setting, or fluxes from which the share cannot be learned.
-    """
-    fits_heat = weights.get("latent_heat", 0.0) > 0.0 and weights.get("sensible_heat", 0.0) > 0.0
-    if observation == "auto":
-        observation = "one" if fits_heat else None
-    if observation in (None, "none"):
-        return None
-    arguments: dict[str, Any] = {"factors": observation} if isinstance(observation, str) else dict(observation)
-    known = ("factors", "prior_sd", "weight")
-    for key in arguments:
-        if key not in known:
-            raise ValueError(f"observation: {unknown('key', key, known)}")
-    if not fits_heat:
-        raise ValueError(
-            "observation: the observed share of the turbulent fluxes can be learned only where latent and sensible heat are both "
-            "in the loss. Give sensible_heat a weight (weights: {latent_heat: 0.5, nee: 0.5, sensible_heat: 0.05}), or set "
-            "observation: none."
-        )
-    return ObservationModel(n_sites, **arguments)
-
-
-def _solver_options(changes: Mapping[str, Any]) -> cv.SolverOptions:
-    """The options; raises ValueError for a name that does not exist and for a value that is no number."""
-    for name, value in changes.items():
-        if name not in cv.SolverOptions._fields:
-            raise ValueError(f"solver: {unknown('key', name, cv.SolverOptions._fields)}")
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ValueError(f"solver: {name} must be a number; got {value!r}.")
-    return cv.SolverOptions(**changes)
-
-
-def _check_settings(
-    network_lr: float, parameter_lr: float, weight_decay: float, prior_weight: float, schedule: str
-) -> None:
-    for name, value in (("network_lr", network_lr), ("parameter_lr", parameter_lr)):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive; got {value!r}.")
-    for name, value in (("weight_decay", weight_decay), ("prior_weight", prior_weight)):
-        if not value >= 0:
-            raise ValueError(f"{name} must not be negative; got {value!r}.")
-    if schedule not in ("constant", "cosine"):
-        raise ValueError(f"schedule must be 'constant' or 'cosine'; got {schedule!r}.")

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from canveg_jax.spelling import unknown
+
 LOWEST_SHARE, HIGHEST_SHARE = 0.5, 1.1
 """Bounds of the observed share."""
 
@@ -77,9 +79,15 @@ class ObservationModel(nn.Module):
         return torch.where(self.corrected, torch.ones_like(share), share).expand(-1, 2)
 
     def forward(self, fluxes: Mapping[str, torch.Tensor], site: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What the towers would observe of the modelled fluxes `[time]`, by name; others are as they are."""
-        shares = self.shares()[site]
-        seen = {name: shares[:, i].to(fluxes[name].dtype) * fluxes[name] for i, name in enumerate(OBSERVED_FLUXES)}
+        """What the towers would observe of the modelled fluxes `[time]`, by name; others are as they are.
+
+        A flux that is no number stays one, without influence on the gradient of the shares.
+        """
+        shares, seen = self.shares()[site], {}
+        for i, name in enumerate(OBSERVED_FLUXES):
+            flux, known = fluxes[name], torch.isfinite(fluxes[name])
+            share = shares[:, i].to(flux.dtype)
+            seen[name] = torch.where(known, share * torch.where(known, flux, 0.0), flux)
         return {**fluxes, **seen}
 
     def penalty(self) -> torch.Tensor:
@@ -87,3 +95,28 @@ class ObservationModel(nn.Module):
         known = torch.isfinite(self.slope) & ~self.corrected
         distance = (self.shares() - torch.where(known, self.slope, 0.0)[:, None]) / self.prior_sd
         return self.weight * torch.where(known[:, None], distance.square(), 0.0).mean()
+
+
+def read_observation(observation: Any, n_sites: int, weights: Mapping[str, float]) -> ObservationModel | None:
+    """The model that a setting means.
+
+    Raises:
+        ValueError: an unknown setting, or fluxes from which the share cannot be learned.
+    """
+    fits_heat = weights.get("latent_heat", 0.0) > 0.0 and weights.get("sensible_heat", 0.0) > 0.0
+    if observation == "auto":
+        observation = "one" if fits_heat else None
+    if observation in (None, "none"):
+        return None
+    arguments: dict[str, Any] = {"factors": observation} if isinstance(observation, str) else dict(observation)
+    known = ("factors", "prior_sd", "weight")
+    for key in arguments:
+        if key not in known:
+            raise ValueError(f"observation: {unknown('key', key, known)}")
+    if not fits_heat:
+        raise ValueError(
+            "observation: the observed share of the turbulent fluxes can be learned only where latent and sensible heat are both "
+            "in the loss. Give sensible_heat a weight (weights: {latent_heat: 0.5, nee: 0.5, sensible_heat: 0.05}), or set "
+            "observation: none."
+        )
+    return ObservationModel(n_sites, **arguments)

@@ -114,6 +114,22 @@ def test_what_moves_is_tuned_as_well(op):
     np.testing.assert_allclose(shift.grad, 39.9 * share * (1 - share), rtol=1e-9)
 
 
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_move_that_is_no_number_leaves_no_trace(op, broken):
+    """The value is no number; what the half-hours share has the gradient of the others, to the last bit."""
+    gradients = []
+    for first in (broken, 0.5):
+        move = torch.tensor([first, 0.3, -0.1], dtype=torch.float64, requires_grad=True)
+        op.zero_grad()
+        moved = op.moved_parameters(factors={"kball": move}, shifts={"q10a": move})
+        used = torch.tensor([False, True, True])
+        for value in moved.values():
+            assert bool(value[0].isnan()) == (not math.isfinite(first))
+        sum(torch.where(used, value, 0.0).sum() for value in moved.values()).backward()
+        gradients.append([move.grad, *(z.grad.clone() for z in op.raw.values())])
+    assert all(torch.equal(a, b) and b.isfinite().all() for a, b in zip(*gradients, strict=True))
+
+
 def test_sum_of_reflectance_and_transmittance_is_bounded():
     op = TorchCanopy(cv.Canopy(SITE), ("nir_reflect", "nir_trans"))
     moved = op.moved_parameters(shifts={"nir_reflect": torch.tensor([8.0]), "nir_trans": torch.tensor([8.0])})

@@ -125,6 +125,31 @@ def test_your_own_network_is_a_closure(batch):
         build_closures(closures_specification(closures))
 
 
+def test_a_number_of_your_network_that_is_none_has_no_influence(batch):
+    columns, _ = batch
+    gradients = []
+    for value in (torch.nan, 1.0):
+        closures = build_closures({"capacity": Broken(value)})
+        z = closures(columns)
+        assert bool(z["capacity"][0].isnan()) == math.isnan(value)
+        factors, _ = closures.actions(z)
+        torch.where(torch.arange(len(z["capacity"])) > 0, factors["vcopt"], 0.0).sum().backward()
+        gradients.append(closures.named()["capacity"].network.weight.grad)
+    assert torch.equal(*gradients) and gradients[0].isfinite().all() and gradients[0].any()
+
+
+class Broken(Own):
+    """Adds a number to the first half-hour."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, columns):
+        first = torch.arange(len(columns["lai"])) == 0
+        return super().forward(columns) + torch.where(first, self.value, 0.0)
+
+
 def test_a_network_of_another_shape_is_refused(batch):
     columns, _ = batch
     with pytest.raises(ValueError, match=r"one number per half-hour, \[60\]; it returned \[60, 1\]"):

@@ -74,6 +74,21 @@ def hybrid(physics, **options):
     return HybridCanopy([SITE], **{"physics": physics, "stress": network, **options})
 
 
+def agree_with_central_differences(loss, entries):
+    """Gradients that are there against differences of the loss. Args: entries: name, parameter, index into it."""
+    for name, p, index in entries:
+        step, values = 1e-4, []
+        with torch.no_grad():
+            start = p[index].item()
+            for sign in (1.0, -1.0):
+                p[index] = start + sign * step
+                values.append(loss().item())
+            p[index] = start
+        numeric = (values[0] - values[1]) / (2 * step)
+        assert abs(numeric) > 1e-6, name
+        assert p.grad[index].item() == pytest.approx(numeric, rel=1e-5, abs=1e-10), name
+
+
 def test_gradient_of_the_loss_agrees_with_central_differences(physics, data):
     data.setup()
     model = hybrid(physics, statistics=data.statistics).double()
@@ -88,17 +103,7 @@ def test_gradient_of_the_loss_agrees_with_central_differences(physics, data):
         steepest = p.grad.abs().flatten().argsort(descending=True)[:3].tolist()
         entries += [(name, p, tuple(int(i) for i in np.unravel_index(entry, p.shape))) for entry in steepest]
     assert len(entries) == 2 + 3 + 3 + 3 + 1
-    for name, p, index in entries:
-        step, values = 1e-4, []
-        with torch.no_grad():
-            start = p[index].item()
-            for sign in (1.0, -1.0):
-                p[index] = start + sign * step
-                values.append(loss().item())
-            p[index] = start
-        numeric = (values[0] - values[1]) / (2 * step)
-        assert abs(numeric) > 1e-6, name
-        assert p.grad[index].item() == pytest.approx(numeric, rel=1e-5, abs=1e-10), name
+    agree_with_central_differences(loss, entries)
     model.zero_grad()
 
 
@@ -138,17 +143,7 @@ def test_gradient_of_closures_and_observed_share_agrees_with_central_differences
                 steepest = int(p.grad.abs().flatten().argmax())
                 entries.append((f"{name} {part}", p, tuple(int(i) for i in np.unravel_index(steepest, p.shape))))
     assert len(entries) == 2 + 1 + 6 * 3
-    for name, p, index in entries:
-        step, values = 1e-4, []
-        with torch.no_grad():
-            start = p[index].item()
-            for sign in (1.0, -1.0):
-                p[index] = start + sign * step
-                values.append(loss().item())
-            p[index] = start
-        numeric = (values[0] - values[1]) / (2 * step)
-        assert abs(numeric) > 1e-6, name
-        assert p.grad[index].item() == pytest.approx(numeric, rel=1e-5, abs=1e-9), name
+    agree_with_central_differences(loss, entries)
     model.zero_grad()
 
 

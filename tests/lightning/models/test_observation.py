@@ -122,6 +122,35 @@ def test_a_known_share_is_recovered(factors):
     assert table.loc[rows[0], "value"] == pytest.approx(model.observation.shares()[0, 0].item())
 
 
+def test_a_flux_that_is_no_number_leaves_no_trace_in_the_share():
+    """A refused half-hour, left out of the loss: the gradient is that of the others, to the last bit."""
+    gradients = []
+    for first in (torch.nan, 123.0):
+        model = ObservationModel(1)
+        model.set_closure({0: 0.8})
+        fluxes = {"LE": torch.tensor([first, 50.0, 80.0]), "H": torch.tensor([first, 10.0, -5.0])}
+        seen = model(fluxes, torch.zeros(3, dtype=torch.int64))
+        assert bool(seen["LE"][0].isnan()) == np.isnan(first)
+        used = torch.tensor([False, True, True])
+        (torch.where(used, seen["LE"], 0.0).sum() + torch.where(used, seen["H"], 0.0).square().sum()).backward()
+        gradients.append(model.raw.grad.clone())
+    assert torch.equal(*gradients) and gradients[0].isfinite().all() and gradients[0].any()
+
+
+def test_a_checkpoint_from_before_there_were_shares_loads(tmp_path):
+    data = datamodule(leaky_tower())
+    model = hybrid(observation="none", parameter_lr=0.1)
+    fit = trainer(enable_checkpointing=True, default_root_dir=tmp_path)
+    fit.fit(model, datamodule=data)
+    fit.save_checkpoint(tmp_path / "old.ckpt")
+    content = torch.load(tmp_path / "old.ckpt", weights_only=False)
+    for name in ("closures", "observation", "stages", "freeze"):
+        del content["hyper_parameters"][name]
+    torch.save(content, tmp_path / "old.ckpt")
+    again = HybridCanopy.load_from_checkpoint(tmp_path / "old.ckpt", physics=BoringCanopy(), weights_only=False)
+    assert again.observation is None and torch.equal(again.physics.raw["kball"], model.physics.raw["kball"])
+
+
 def test_loss_and_scores_compare_what_the_tower_sees():
     data = datamodule(leaky_tower())
     data.setup()
