@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import canveg_jax as cv
+from lightning_modules import HybridCanopy
 from lightning_modules.closures.closure import CLOSURES, Closure, Closures
+from lightning_modules.closures.leaf_area import moved_leaf_area
 from lightning_modules.closures.registry import build_closures, closures_specification
 from lightning_modules.data.datamodule import FluxTowerDataModule
-from lightning_modules.data.inputs import INPUT_GROUPS, check_inputs
+from lightning_modules.data.inputs import INPUT_GROUPS, check_inputs, with_scaled_lai
 from tests.lightning.towers import SITE, boring_tower
 
 
@@ -189,6 +191,38 @@ def test_closures_come_back_from_their_specification():
 def test_mistakes_are_named(closures, text):
     with pytest.raises(ValueError, match=text):
         build_closures(closures)
+
+
+def test_leaf_area_is_multiplied_and_cut_at_the_largest_that_is_taken():
+    """A half-hour that will not be solved keeps its number, whatever the factor."""
+    forcing = {
+        "lai": torch.tensor([2.0, 8.0, -9999.0, 3.0]), "air_temperature": torch.tensor([20.0, 20.0, 20.0, torch.nan]),
+    }  # fmt: skip
+    factor = torch.tensor([1.5, 2.0, 1.5, 1.5], requires_grad=True)
+    moved_area = moved_leaf_area(forcing, factor)
+    assert moved_area.tolist() == [3.0, 12.0, -9999.0, 3.0]
+    moved_area.sum().backward()
+    assert factor.grad.tolist() == [2.0, 0.0, 0.0, 0.0]
+
+
+def test_pull_to_the_default():
+    """`penalty mean(z^2)` over the half-hours that were solved and have a number."""
+    model = HybridCanopy(
+        [SITE], tunable=["kball"], stress=None, closures={"capacity": {"penalty": 0.3}, "leaf_area": {}}
+    )
+    z = {"z_capacity": torch.tensor([1.0, -3.0, 9.0, torch.nan]), "z_leaf_area": torch.full((4,), 5.0)}
+    penalty = model.penalty({**z, "converged": torch.tensor([True, True, False, True])}, {})
+    assert float(penalty) == pytest.approx(0.3 * (1.0 + 9.0) / 2, rel=1e-6)
+
+
+def test_the_past_of_the_leaf_area_is_that_of_the_canopy():
+    """`lai_scale` holds for the running means as well: one quantity at all sites."""
+    sites = [SITE, SITE.model_copy(update={"lai_scale": 0.1})]
+    columns = {name: torch.full((3,), 4.0) for name in ("lai", "lai_7d", "lai_slope", "air_temperature_7d")}
+    scaled = with_scaled_lai(columns, torch.tensor([0, 1, 1]), sites)
+    for name in ("lai", "lai_7d", "lai_slope"):
+        np.testing.assert_allclose(scaled[name], [4.0, 0.4, 0.4], rtol=1e-6)
+    assert scaled["air_temperature_7d"].tolist() == [4.0, 4.0, 4.0]
 
 
 def test_rain_that_the_data_lack_is_refused(batch):

@@ -95,9 +95,9 @@ def test_pull_to_the_slope():
     model.set_closure({0: 0.8})
     assert model.penalty().item() == pytest.approx(0.0, abs=1e-20)
     with torch.no_grad():
-        share = (0.87 - 0.5) / 0.6
+        share = (0.94 - 0.5) / 0.6  # two standard deviations above the slope
         model.raw.fill_(np.log(share / (1 - share)))
-    assert model.penalty().item() == pytest.approx(0.3 * 1.0 / 2, rel=1e-9)
+    assert model.penalty().item() == pytest.approx(0.3 * 2.0**2 / 2, rel=1e-9)
     model.penalty().backward()
     assert model.raw.grad[0] > 0 and model.raw.grad[1] == 0
 
