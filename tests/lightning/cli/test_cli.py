@@ -57,11 +57,12 @@ def csvs(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(csvs, tmp_path_factory) -> Path:
-    """Run folder of `canveg fit` with examples/us_bi1.yaml."""
+    """Run folder of `canveg fit` with examples/us_bi1.yaml, in one layer: its fifty compile for two minutes."""
     work = tmp_path_factory.mktemp("bi1")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(work)
-        code = main(["fit", "--config", str(EXAMPLES / "us_bi1.yaml"), f"--data.folder={csvs}", *QUICK])
+        config, layers = str(EXAMPLES / "us_bi1.yaml"), "--data.site_options.n_layers=1"
+        code = main(["fit", "--config", config, f"--data.folder={csvs}", layers, *QUICK])
     assert code == 0
     return work / "runs/us_bi1/version_0"
 
