@@ -13,13 +13,14 @@ from ..files import sha256
 from ..forcing import FORCING_TABLE
 from ..site import Site
 from ..spelling import unknown
+from .clock import Place, check_clock
 from .formats import ReadOptions, recognise
 from .lai import Lai
-from .tower_dataset import TARGET_TABLE, TowerDataWarning, TowerFileError, build_dataset
+from .ranges import only_plausible
+from .requirements import DERIVED, with_required_drivers
+from .suspicions import suspicions
+from .tower_dataset import TARGET_TABLE, TowerDataWarning, TowerFileError, TowerTable, build_dataset
 from .units import check_units
-
-DERIVED = ("day_of_year", "hour")
-"""Forcing that comes from the time stamps, for which no column can be chosen."""
 
 
 def read_tower(
@@ -32,27 +33,32 @@ def read_tower(
     co2: float | None = None,
     columns: Mapping[str, str] | None = None,
     mask_interpolated: bool = True,
+    highest_flag: int = 1,
 ) -> xr.Dataset:
     """Read half-hourly or hourly tower data into one dataset with canonical names.
 
-    The format is recognised by the file's content: FLUXNET / ONEFlux (SUBSET or FULLSET, HH or HR), AmeriFlux BASE, the
-    prepared pair of files of JAX-CanVeg, or one registered with `canveg_jax.io.formats.register`. Columns are selected by
-    name. Missing values stay NaN; nothing is interpolated, clipped or scaled (a site's `lai_scale` and the model's floors
-    act inside the model).
+    The format is recognised by the file's content: FLUXNET / ONEFlux (SUBSET, FULLSET or FLUXMET, HH or HR; also ICOS),
+    FLUXNET-CH4, AmeriFlux BASE, the METEO and FLUXES of ICOS, PLUMBER2 / ALMA NetCDF, the prepared pair of files of JAX-CanVeg, or
+    one registered with `canveg_jax.io.formats.register`. CSVs may be packed (gzip; zip as the networks deliver it) and in any
+    usual encoding. Columns are selected by name, of several that would do the one with most half-hours. Missing values stay
+    NaN; nothing but leaf area is interpolated, nothing is clipped or scaled (a site's `lai_scale` and the model's floors act
+    inside the model). A column whose unit can only be another one is converted, with a warning, or refused.
 
     Args:
-        forcings: the CSV with the weather (FLUXNET and AmeriFlux files hold the fluxes as well).
-        fluxes: the CSV with the fluxes of a prepared pair; its rows must be those of `forcings`.
-        site: adds name, coordinates and UTC offset to the attributes.
+        forcings: the file with the weather (FLUXNET and AmeriFlux files hold the fluxes as well).
+        fluxes: the file with the fluxes, where it is a second one (prepared pair, ICOS, ALMA).
+        site: adds name, coordinates and UTC offset to the attributes; clock and place of the file are checked with it.
         time_stamp: for files with a single time stamp, which end of the interval it marks. Default: what its name says
             (TIMESTAMP_END, TIMESTAMP_START). Files with both stamps need no choice.
-        lai: leaf area index: a number, a `pandas.Series` with dates, or a column name. Needed for FLUXNET and
-            AmeriFlux; for prepared files it replaces the column LAI.
+        lai: leaf area index: a number, a column name, or a table of dates (`canveg_jax.io.lai.lai_table`): a series or frame, a list
+            of [date, number], a CSV with date,lai, a MODIS subset, a BIF. Tables are drawn linearly over up to 30 days. Needed
+            for FLUXNET and AmeriFlux; for other files it replaces their LAI.
         co2: umol mol-1, used if the file has no CO2 column.
         columns: canonical name -> file column, where the default choice is not wanted, for example
             `{"latent_heat": "LE_CORR", "soil_temperature": "TS_F_MDS_4"}`. A column given for `vapour_pressure` of
             FLUXNET files is a deficit (hPa); for AmeriFlux files it is an RH, VPD or H2O column.
         mask_interpolated: for prepared files, count samples on straight lines as filled (`interpolated_samples`).
+        highest_flag: of files with SSITC flags (0 good, 1 moderate, 2 discard), the highest with which a flux counts as measured.
 
     Returns:
         Dataset on dimension `time` (start of the interval, local standard time; `time_end` its end), with
@@ -65,11 +71,12 @@ def read_tower(
         * `forcing_complete`: every required forcing variable is finite and within its range;
         * `forcing_good` (FLUXNET): no driver has a flag above 1.
 
-        Units, meaning and source column are in each variable's `attrs`; format, step, file names and their SHA-256 in
-        the dataset's.
+        Units, meaning and source column are in each variable's `attrs`, with what was converted (`converted`) and counted; format,
+        step, file names, their SHA-256 and the choices among columns (`choices`) in the dataset's. Samples of a flux outside its
+        plausible range, or discarded by a flag, are not measured.
 
     Raises:
-        TowerFileError: unknown format, missing column, unit that cannot be right, no LAI.
+        TowerFileError: unknown format, missing column, unit that cannot be right, no LAI, a sun more than 1.5 hours off.
         ValueError: time stamps unreadable, twice, unsorted or unequally spaced.
 
     Warns:
@@ -80,6 +87,8 @@ def read_tower(
     """
     if time_stamp not in (None, "start", "end"):
         raise TowerFileError(f"time_stamp must be 'start', 'end' or None (as the file says); got {time_stamp!r}.")
+    if highest_flag not in (0, 1, 2):
+        raise TowerFileError(f"highest_flag must be 0, 1 or 2; got {highest_flag!r}.")
     path, flux_path = Path(forcings), None if fluxes is None else Path(fluxes)
     tower_format = recognise(path)
     check_names(columns or {})
@@ -88,16 +97,18 @@ def read_tower(
         if not tower_format.two_files and flux_path.resolve() != path.resolve():
             raise TowerFileError(
                 f"{path.name} is a {tower_format.name} file and holds weather and fluxes together; a second file "
-                f"({flux_path.name}) is only for prepared pairs. Leave out `fluxes`."
+                f"({flux_path.name}) is only for formats of two files. Leave out `fluxes`."
             )
     options = ReadOptions(
         fluxes=flux_path, time_stamp=time_stamp, lai=lai, co2=co2, columns=columns or {},
-        mask_interpolated=mask_interpolated,
+        mask_interpolated=mask_interpolated, utc_offset=None if site is None else site.utc_offset, highest_flag=highest_flag,
     )  # fmt: skip
     table = tower_format.read(path, options)
+    table = with_required_drivers(table, tower_format.never_holds, path.name)
+    check_units(table.forcing, path.name)
+    table = _checked(table, site, path.name)
     for text in table.warnings:
         warnings.warn(text, TowerDataWarning, stacklevel=2)
-    check_units(table.forcing, path.name)
     files = [file for file in (path, flux_path) if file is not None]
     attributes = {
         "format": tower_format.name,
@@ -106,6 +117,25 @@ def read_tower(
         "source_sha256": [sha256(file) for file in files],
     }
     return build_dataset(table, attributes, site)
+
+
+def _checked(table: TowerTable, site: Site | None, what: str) -> TowerTable:
+    """The table with implausible fluxes masked, and with what its values give reason to warn of.
+
+    Raises:
+        TowerFileError: the measured sun is too far from that of the place.
+    """
+    targets, texts = only_plausible(table.targets, what)
+    for name, column in table.forcing.items():
+        if said := column.attributes.get("converted"):
+            texts.append(f"{what}: {name}: {said}. Convert it in the file to silence this.")
+        if gaps := column.attributes.get("gaps"):
+            texts.append(f"{what}: {gaps}.")
+    texts += suspicions(table.forcing, table.start, table.step, what)
+    place = table.place if site is None else (site.latitude, site.longitude, site.utc_offset)
+    if place is not None:
+        texts += check_clock(table.forcing["shortwave_in"].values, table.start, table.step, Place(*place), what)
+    return table._replace(targets=targets, warnings=[*table.warnings, *texts])
 
 
 def check_names(columns: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ All times are local standard time without daylight saving, as the networks deliv
 
 from __future__ import annotations
 
+import re
 from typing import cast
 
 import numpy as np
@@ -18,17 +19,50 @@ HOUR = cast(pd.Timedelta, pd.Timedelta(minutes=60))
 ALLOWED_STEPS = (HALF_HOUR, HOUR)
 
 
-def parse_stamps(text: pd.Series, what: str) -> pd.DatetimeIndex:
-    """Time stamps written `YYYYMMDDHHMM` (networks) or ISO `YYYY-MM-DD HH:MM[:SS]` (prepared files).
+COMPACT = r"\d{12}(?:\d{2})?"
+"""`YYYYMMDDHHMM`, perhaps with seconds."""
+
+WITH_ZONE = r".*\d[T ]\d.*(?:Z|[+-]\d{2}:?\d{2})"
+
+
+def parse_stamps(text: pd.Series, what: str, utc_offset: float | None = None) -> pd.DatetimeIndex:
+    """Time stamps written `YYYYMMDDHHMM[SS]` (networks) or ISO `YYYY-MM-DD HH:MM[:SS]` (prepared files).
+
+    Midnight may be written as 2400 of the day before. Stamps with a zone (`Z`, `+01:00`) are brought to local standard time.
+
+    Args:
+        text: `[time]`.
+        what: file and column, for messages.
+        utc_offset: hours east of UTC of the site's standard time; needed for stamps with a zone.
 
     Raises:
-        ValueError: a stamp cannot be read; the message names the file column, the row and the text.
+        ValueError: a stamp cannot be read, or names a zone while `utc_offset` is unknown; the message names the file column, the
+            row and the text.
     """
     stamps = text.astype("string").str.strip().str.removesuffix(".0")
-    compact = stamps.str.fullmatch(r"\d{12}").fillna(False).to_numpy(dtype=bool)
+    if len(stamps) and stamps.str.contains("e+", regex=False).any():
+        stamps = stamps.map(_without_exponent)
+    compact = stamps.str.fullmatch(COMPACT).fillna(False).to_numpy(dtype=bool)
     parsed = pd.Series(pd.NaT, index=stamps.index, dtype="datetime64[ns]")
-    parsed[compact] = pd.to_datetime(stamps[compact], format="%Y%m%d%H%M", errors="coerce")
-    parsed[~compact] = pd.to_datetime(stamps[~compact], format="ISO8601", errors="coerce")
+    digits = stamps[compact].str.slice(0, 12)
+    late = digits.str.endswith("2400").to_numpy(dtype=bool)
+    if late.any():
+        digits = digits.where(~late, digits.str.slice(0, 8) + "0000")
+    moments = pd.to_datetime(digits, format="%Y%m%d%H%M", errors="coerce")
+    parsed[compact] = moments + pd.to_timedelta(late.astype(int), unit="D") if late.any() else moments
+    others = stamps[~compact]
+    zoned = others.str.fullmatch(WITH_ZONE).fillna(False).to_numpy(dtype=bool)
+    if zoned.any():
+        row = others.index[np.flatnonzero(zoned)[0]]
+        if utc_offset is None:
+            raise ValueError(
+                f"{what}: row {row} has the time stamp {text.iloc[row]!r} with a time zone; expected local standard time. Give the "
+                "site (with its utc_offset), so that stamps can be converted, or write them as YYYYMMDDHHMM in local standard time."
+            )
+        moments = pd.to_datetime(others[zoned], format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
+        parsed[others.index[zoned]] = moments + pd.Timedelta(hours=utc_offset)
+        others = others[~zoned]
+    parsed[others.index] = pd.to_datetime(others, format="ISO8601", errors="coerce")
     bad = np.flatnonzero(parsed.isna().to_numpy())
     if bad.size:
         raise ValueError(
@@ -36,6 +70,12 @@ def parse_stamps(text: pd.Series, what: str) -> pd.DatetimeIndex:
             f"YYYY-MM-DD HH:MM. Correct or remove the {bad.size} row(s) that cannot be read."
         )
     return pd.DatetimeIndex(parsed)
+
+
+def _without_exponent(text: object) -> object:
+    """`2.01906010030e+11` as twelve digits, if all of them are there; a spreadsheet that rounded them away cannot be helped."""
+    found = re.fullmatch(r"(\d)\.(\d{11})0*e\+11", str(text))
+    return found[1] + found[2] if found else text
 
 
 def stamps_from_day_and_hour(year: ArrayLike, day_of_year: ArrayLike, hour: ArrayLike) -> pd.DatetimeIndex:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from .. import humidity
 from ..arrays import Series
-from ..lai import leaf_area_index
-from ..tower_dataset import Column, Target, TowerFileError, TowerTable
-from ..units import percent_to_fraction
-from .base import ReadOptions, TowerFormat
-from .csv import TowerCsv, read_header
+from ..tower_dataset import Column, Target, TowerTable
+from ..units import co2_mole_fraction, deficit_in_hpa, humidity_in_percent, percent_to_fraction
+from .base import ReadOptions, TowerFormat, co2_from_option
+from .csv import AS_GOOD_AS, Reader, TowerCsv, choose_by_share, read_header, shares
 from .fluxnet import is_filled
+from .leaf_area import lai_column, leaf_area
+from .pair import CsvPair
 
 DRIVER_BASES: dict[str, str] = {
     "air_temperature": "TA",
@@ -87,7 +88,7 @@ def columns_of(base: str, names: Iterable[str]) -> list[SensorColumn]:
 class TargetChoice(NamedTuple):
     """The columns of one observed flux, and what is made of them.
 
-    `best`: the first with data. `mean`: of all. `sum`: the first, a flux, plus the second, its storage, if there is one.
+    `best`: the one with most data. `mean`: of all. `sum`: NEE if there is enough of it, else the flux FC plus its storage SC.
     """
 
     columns: list[str]
@@ -96,7 +97,7 @@ class TargetChoice(NamedTuple):
 
 
 class AmerifluxBase(TowerFormat):
-    """BASE files of AmeriFlux, half-hourly or hourly."""
+    """BASE files of AmeriFlux, half-hourly or hourly, as CSV or in the zip with their metadata."""
 
     name = "ameriflux-base"
     expects = "TIMESTAMP_START and TIMESTAMP_END, usually below comment lines"
@@ -110,139 +111,243 @@ class AmerifluxBase(TowerFormat):
         """Read one file; see `TowerFormat.read`. A column chosen for `vapour_pressure` is of RH, VPD or H2O.
 
         Raises:
-            TowerFileError: a driver, humidity or LAI is missing, a chosen column does not exist, soil water is no percentage.
+            TowerFileError: humidity or LAI is missing, a chosen column does not exist, a unit cannot be right.
             ValueError: the time stamps are no regular series.
         """
-        file = TowerCsv(path)
-        drivers = _choose_drivers(file, options)
-        photon_flux = [] if drivers["shortwave_in"] else _best_first("PPFD_IN", file)[:1]
-        humidities = _choose_humidity(file, options)
-        targets = _choose_targets(file, options)
-        rain = _best_first("P", file)[:1]
-        lai = options.columns.get("lai") if options.lai is None else options.lai
-        lai_column = file.require(lai) if isinstance(lai, str) else None
-        chosen = [*drivers.values(), photon_flux, *humidities.values(), *(c.columns for c in targets.values()), rain]
+        return read_sensors(TowerCsv(path, options.utc_offset), options, self.name)
 
-        table = file.read([*(column for columns in chosen for column in columns), lai_column])
-        start, step = table.intervals()
-        best = table.with_data(
-            {**drivers, **humidities, **{n: c.columns for n, c in targets.items() if c.rule == "best"}}
+
+def read_sensors(file: TowerCsv | CsvPair, options: ReadOptions, format_name: str) -> TowerTable:
+    """Read columns with the names of AmeriFlux BASE, from one file or from two."""
+    names = file.names
+    drivers = _choose_drivers(file, options)
+    photon_flux = [] if "shortwave_in" in options.columns else _best_first("PPFD_IN", names)
+    humidities = _choose_humidity(file, options)
+    targets = _choose_targets(file, options)
+    flags = {column: flag for choice in targets.values() for column in choice.columns if (flag := ssitc_flag(column, names))}
+    rain = _best_first("P", names)
+    lai = lai_column(options, file.require)
+    table = file.read(
+        [
+            *(column for columns in drivers.values() for column in columns), *photon_flux,
+            *(column for columns in humidities.values() for column in columns),
+            *(column for choice in targets.values() for column in choice.columns), *flags.values(), *rain, lai,
+        ]
+    )  # fmt: skip
+    start, step = table.intervals()
+    numbers = table.numbers
+
+    candidates = {**drivers, "precipitation": rain, "photon_flux": photon_flux, **humidities}
+    best = {name: _fullest(columns, numbers) for name, columns in candidates.items() if columns}
+    forcing = {name: Column(numbers([best[name]])[best[name]], best[name]) for name in drivers if name in best}
+    _use_photon_flux(forcing, best, numbers)
+    co2_from_option(forcing, options, len(start))
+    if "soil_water_content" in forcing:
+        forcing["soil_water_content"] = percent_to_fraction(forcing["soil_water_content"], file.label)
+    if "co2" in forcing:
+        forcing["co2"] = co2_mole_fraction(
+            forcing["co2"], _values(forcing, "air_temperature"), _values(forcing, "pressure"), file.label
         )
-        combined = [column for choice in targets.values() if choice.rule != "best" for column in choice.columns]
-        numbers = table.numbers([*best.values(), *photon_flux, *combined, *rain, lai_column])
-        forcing = {name: Column(numbers[best[name]], best[name]) for name in drivers if name in best}
-        for column in photon_flux:
-            values = numbers[column] / PAR_PER_SHORTWAVE
-            forcing["shortwave_in"] = Column(values, column, {"method": "photon flux / 2.3 umol J-1"})
-        if options.co2 is not None and ("co2" not in forcing or not np.isfinite(forcing["co2"].values).any()):
-            forcing["co2"] = Column(np.full(len(start), float(options.co2)), f"constant {options.co2:g}")
-        _require_drivers(forcing, path.name)
-        forcing["soil_water_content"] = percent_to_fraction(forcing["soil_water_content"], path.name)
-        kind = next((base for base in HUMIDITY_BASES if base in best), None)
-        if kind is None:
-            looked_for = options.columns.get("vapour_pressure")
-            raise TowerFileError(
-                f"{path.name}: no humidity; looked for "
-                f"{f'the chosen {looked_for}' if looked_for else ', '.join(HUMIDITY_BASES)} (with qualifiers such as "
-                "_PI, _1_1_1). Give columns={'vapour_pressure': '<RH, VPD or H2O column>'}."
-            )
-        forcing["vapour_pressure"] = _vapour_pressure(
-            kind, Column(numbers[best[kind]], best[kind]), forcing["air_temperature"], forcing["pressure"]
-        )
-        forcing["lai"] = leaf_area_index(
-            Column(numbers[lai], lai) if isinstance(lai, str) else lai,
-            f"{path.name} ({self.name})", start, step,
-        )  # fmt: skip
-        observed = {name: _target(choice, best.get(name), numbers) for name, choice in targets.items()}
-        filled = [observed[name].source for name, choice in targets.items() if choice.filled]
-        return TowerTable(
-            start=start,
-            step=step,
-            forcing=forcing,
-            targets=observed,
-            precipitation=Column(numbers[rain[0]], rain[0]) if rain else None,
-            warnings=[
-                f"{path.name}: '{column}' was gap-filled by the site team and BASE files carry no flags; none of its "
-                "samples counts as measured."
-                for column in filled
-            ],
-            attributes={"time_stamp": "start and end in file"},
-        )
+    kinds = {base: Column(numbers([best[base]])[best[base]], best[base]) for base in HUMIDITY_BASES if base in best}
+    if vapour := _best_humidity(kinds, forcing):
+        forcing["vapour_pressure"] = vapour
+    forcing["lai"] = leaf_area(options, lai, numbers([lai]), f"{file.label} ({format_name})", start, step)
+
+    observed, sources = {}, {}
+    for name, choice in targets.items():
+        observed[name] = _target(choice, flags, numbers, options.highest_flag)
+        sources[name] = [c for c in choice.columns if c not in observed[name].source]
+    filled = [observed[name].source for name, choice in targets.items() if choice.filled]
+    chosen = {name: best[name] for name in best if name in DRIVER_BASES or name == "precipitation"}
+    choices = table.choices(chosen, candidates) + [
+        f"{name}: {target.source} ({100 * np.isfinite(target.values).mean():.0f} %)"
+        + (f"; not {', '.join(sources[name])}" if sources[name] else "")
+        for name, target in observed.items()
+    ]
+    return TowerTable(
+        start=start,
+        step=step,
+        forcing=forcing,
+        targets=observed,
+        precipitation=Column(numbers(rain)[best["precipitation"]], best["precipitation"]) if rain else None,
+        warnings=[
+            f"{file.label}: '{column}' was gap-filled by the site team and BASE files carry no flags of filling; none of its "
+            "samples counts as measured."
+            for column in filled
+        ],
+        attributes={"time_stamp": "start and end in file", "choices": choices, "flags_used": sorted(set(flags.values()))},
+        looked_for={**LOOKED_FOR, **_looked_for_humidity(options)},
+    )
 
 
-def _best_first(base: str, file: TowerCsv) -> list[str]:
-    return [column.name for column in columns_of(base, file.header.names)]
+LOOKED_FOR = {
+    name: f"{base}, {base}_1_1_1 and the like" for name, base in DRIVER_BASES.items() if name not in OPTIONAL
+}
+FILLED_IF_TWICE = 0.5
+"""A gap-filled column stands for a driver only where all unfilled ones together hold less than this share of its half-hours."""
+
+PROCESSED_AS_GOOD_AS = 0.5
+"""A flux of the site team, filtered for calm nights, is preferred while it has this share of the half-hours of the raw one."""
 
 
-def _choose_drivers(file: TowerCsv, options: ReadOptions) -> dict[str, list[str]]:
+def _fullest(columns: Sequence[str], numbers: Reader, as_good_as: float = AS_GOOD_AS) -> str:
+    """The column with most half-hours; gap-filled ones, which come last, only where the others are much emptier."""
+    unfilled = [name for name in columns if not _is_filled_name(name)]
+    first = choose_by_share(numbers, {"": unfilled}, as_good_as).get("")
+    last = choose_by_share(numbers, {"": [name for name in columns if name not in unfilled]}, as_good_as).get("")
+    if first is None or last is None:
+        return first or last or columns[0]
+    share = shares(numbers, [first, last])
+    return first if share[first] >= FILLED_IF_TWICE * share[last] else last
+
+
+def _is_filled_name(name: str) -> bool:
+    return re.search(r"_F(?=_|$)", name) is not None
+
+
+def _use_photon_flux(forcing: dict[str, Column], best: Mapping[str, str], numbers: Reader) -> None:
+    """Photon flux in the place of global radiation where the file has none, or hardly any."""
+    if (column := best.get("photon_flux")) is None:
+        return
+    photons = numbers([column])[column]
+    there, photons_there = 0, int(np.isfinite(photons).sum())
+    if "shortwave_in" in forcing:
+        there = int(np.isfinite(forcing["shortwave_in"].values).sum())
+    if there < FILLED_IF_TWICE * photons_there:
+        forcing["shortwave_in"] = Column(photons / PAR_PER_SHORTWAVE, column, {"method": "photon flux / 2.3 umol J-1"})
+
+
+def _values(forcing: Mapping[str, Column], name: str) -> Series | None:
+    return forcing[name].values if name in forcing else None
+
+
+def _best_first(base: str, names: Iterable[str]) -> list[str]:
+    return [column.name for column in columns_of(base, names)]
+
+
+def _choose_drivers(file: TowerCsv | CsvPair, options: ReadOptions) -> dict[str, list[str]]:
     """Candidates for each driver: the user's choice, else the columns of its base name."""
     return {
-        name: [file.require(options.columns[name])] if name in options.columns else _best_first(base, file)
+        name: [file.require(options.columns[name])] if name in options.columns else _best_first(base, file.names)
         for name, base in DRIVER_BASES.items()
     }
 
 
-def _require_drivers(forcing: Mapping[str, Column], file_name: str) -> None:
-    for name, base in DRIVER_BASES.items():
-        if name not in forcing and name not in OPTIONAL:
-            advice = " or co2=<umol mol-1>" if name == "co2" else ""
-            raise TowerFileError(
-                f"{file_name}: no column for {name}; looked for {base}, {base}_1_1_1 and the like. Give "
-                f"columns={{'{name}': '<column>'}}{advice}."
-            )
+def ssitc_flag(column: str, names: Collection[str]) -> str | None:
+    """The steadiness and turbulence flag of a flux column: `LE_SSITC_TEST`, with the position of the sensor or without."""
+    match = re.fullmatch(r"([A-Z][A-Z0-9]*?)((?:_PI)?(?:_F)?)((?:_\d+){0,2}(?:_\d+|_A)?)", column)
+    if match is None:
+        return None
+    base = "FC" if match[1] == "NEE" else match[1]
+    candidates = [f"{base}{match[3]}_SSITC_TEST", f"{base}_SSITC_TEST{match[3]}", f"{base}_SSITC_TEST"]
+    if not match[3]:  # the only sensor of a kind may have its position in the flag alone
+        candidates += [name for name in names if re.fullmatch(rf"{base}(_\d+)*_SSITC_TEST(_\d+)*", name)][:1]
+    return next((name for name in candidates if name in names), None)
 
 
-def _choose_humidity(file: TowerCsv, options: ReadOptions) -> dict[str, list[str]]:
+def _choose_humidity(file: TowerCsv | CsvPair, options: ReadOptions) -> dict[str, list[str]]:
     """Candidates by kind of humidity (`HUMIDITY_BASES`): the user's choice, else all columns."""
     given = options.columns.get("vapour_pressure")
-    names = file.header.names if given is None else [file.require(given)]
+    names = file.names if given is None else [file.require(given)]
     return {base: [column.name for column in columns_of(base, names)] for base in HUMIDITY_BASES}
 
 
-def _vapour_pressure(kind: str, sensor: Column, temperature: Column, pressure: Column) -> Column:
-    """Vapour pressure, kPa, from a sensor of one of `HUMIDITY_BASES` (%, hPa, mmol mol-1), degC and kPa."""
+def _looked_for_humidity(options: ReadOptions) -> dict[str, str]:
+    given = options.columns.get("vapour_pressure")
+    wanted = f"the chosen {given}" if given else ", ".join(HUMIDITY_BASES)
+    return {"vapour_pressure": f"{wanted} (with qualifiers such as _PI, _1_1_1) beside air temperature and pressure"}
+
+
+def _best_humidity(kinds: Mapping[str, Column], forcing: Mapping[str, Column]) -> Column | None:
+    """Vapour pressure from the kind of humidity that gives most half-hours; of nearly equal ones the first of the table."""
+    vapours: dict[str, Column] = {}
+    for kind, sensor in kinds.items():
+        other = forcing.get("pressure" if kind == "H2O" else "air_temperature")
+        if other is not None:
+            relative = humidity_in_percent(kinds["RH"]).values if kind == "VPD" and "RH" in kinds else None
+            vapours[kind] = _vapour_pressure(kind, sensor, other, relative)
+    if not vapours:
+        return None
+    counts = {kind: int(np.isfinite(vapour.values).sum()) for kind, vapour in vapours.items()}
+    return next(vapours[kind] for kind in vapours if counts[kind] >= AS_GOOD_AS * max(counts.values()))
+
+
+def _vapour_pressure(kind: str, sensor: Column, other: Column, relative_humidity: Series | None) -> Column:
+    """Vapour pressure, kPa, from a sensor of one of `HUMIDITY_BASES` (%, hPa, mmol mol-1).
+
+    Args:
+        kind: which of them.
+        sensor: its column.
+        other: air temperature (degC), for a mole fraction pressure (kPa).
+        relative_humidity: of another sensor (%), by which the unit of a deficit is judged.
+    """
     if kind == "RH":
-        vapour, count = humidity.from_relative_humidity(temperature.values, sensor.values)
+        sensor = humidity_in_percent(sensor)
+        vapour, count = humidity.from_relative_humidity(other.values, sensor.values)
     elif kind == "VPD":
-        vapour, count = humidity.from_deficit(temperature.values, sensor.values)
+        sensor = deficit_in_hpa(sensor, other.values, relative_humidity)
+        vapour, count = humidity.from_deficit(other.values, sensor.values)
     else:
-        vapour, count = humidity.from_mole_fraction(sensor.values, pressure.values)
-    other = pressure if kind == "H2O" else temperature
-    attributes = {"samples_floored": count, "method": f"from {HUMIDITY_BASES[kind]}"}
+        vapour, count = humidity.from_mole_fraction(sensor.values, other.values)
+    attributes = {**sensor.attributes, "samples_floored": count, "method": f"from {HUMIDITY_BASES[kind]}"}
     return Column(vapour, f"{other.source}, {sensor.source}", attributes)
 
 
-def _choose_targets(file: TowerCsv, options: ReadOptions) -> dict[str, TargetChoice]:
+def _choose_targets(file: TowerCsv | CsvPair, options: ReadOptions) -> dict[str, TargetChoice]:
     """The columns of each observed flux that the file has; those not filled by the site team where there are any."""
     choices: dict[str, TargetChoice] = {}
     for name, base in TARGET_BASES.items():
         if name in options.columns:
             given = file.require(options.columns[name])
-            filled = any(column.filled for column in columns_of(base, [given]))
+            filled = _is_filled_name(given)
             choices[name] = TargetChoice([given], filled=filled)
             continue
-        found = columns_of(base, file.header.names)
+        found = columns_of(base, file.names)
         unfilled = [column.name for column in found if not column.filled]
-        flux_and_storage = [*_best_first("FC", file)[:1], *_best_first("SC", file)[:1]]
         if name == "ground_heat":
             if unfilled:
                 choices[name] = TargetChoice(unfilled, rule="mean")
-        elif name == "nee" and not unfilled and _best_first("FC", file):
-            choices[name] = TargetChoice(flux_and_storage, rule="sum")
+            continue
+        flux = [c.name for c in columns_of("FC", file.names) if not c.filled] if name == "nee" else []
+        if flux:
+            storage = [c.name for c in columns_of("SC", file.names) if not c.filled]
+            choices[name] = TargetChoice([*unfilled, *flux, *storage], rule="sum")
         elif found:
             choices[name] = TargetChoice(unfilled or [column.name for column in found], filled=not unfilled)
     return choices
 
 
-def _target(choice: TargetChoice, best: str | None, numbers: Mapping[str, Series]) -> Target:
-    """One observed flux; none of its samples counts as measured where the site team filled it."""
-    columns = {column: numbers[column] for column in choice.columns if best in (None, column)}
+def _target(choice: TargetChoice, flags: Mapping[str, str], numbers: Reader, highest_flag: int) -> Target:
+    """One observed flux. None of its samples counts as measured where the site team filled it, or where its flag is too high."""
     if choice.rule == "mean":
-        return _mean_of_plates(columns)
+        return _mean_of_plates(numbers(choice.columns))
     if choice.rule == "sum":
-        return _flux_and_storage(columns)
-    ((source, values),) = columns.items()
-    return Target(values=values, measured=np.isfinite(values) & (not choice.filled), source=source)
+        column, target = _exchange(choice.columns, numbers)
+    else:
+        column = _fullest(choice.columns, numbers)
+        values = numbers([column])[column]
+        target = Target(values=values, measured=np.isfinite(values) & (not choice.filled), source=column)
+    if (flag := flags.get(column)) is None:
+        return target
+    discarded = numbers([flag])[flag] > highest_flag  # a flag that is missing discards nothing
+    return target._replace(measured=target.measured & ~discarded, flagged=int((discarded & target.measured).sum()))
+
+
+def _exchange(columns: Sequence[str], numbers: Reader) -> tuple[str, Target]:
+    """NEE as the site team gives it where it is there for long enough, else the flux FC with its storage SC."""
+    team = [name for name in columns if name.startswith("NEE")]
+    flux = [name for name in columns if name.startswith("FC")]
+    storage = [name for name in columns if name.startswith("SC")]
+    best_flux = _fullest(flux, numbers)
+    if team:
+        best_team = _fullest(team, numbers)
+        share = shares(numbers, [best_team, best_flux])
+        if share[best_team] > 0.0 and share[best_team] >= PROCESSED_AS_GOOD_AS * share[best_flux]:
+            values = numbers([best_team])[best_team]
+            return best_team, Target(values=values, measured=np.isfinite(values), source=best_team)
+    names = [best_flux, *([_fullest(storage, numbers)] if storage else [])]
+    found = numbers(names)
+    return best_flux, _flux_and_storage({name: found[name] for name in names})
 
 
 def _mean_of_plates(plates: Mapping[str, Series]) -> Target:
@@ -260,6 +365,8 @@ def _flux_and_storage(columns: Mapping[str, Series]) -> Target:
     """CO2 flux, plus the storage term (the second column, if there is one) where both exist."""
     (source, values), *storage = columns.items()
     for column, stored in storage:
+        if not np.isfinite(stored).any():
+            continue
         both = np.isfinite(values) & np.isfinite(stored)
         values = values + np.where(both, stored, 0.0)
         source = f"{source} + {column} (storage in {100 * both.sum() / max(np.isfinite(values).sum(), 1):.0f} %)"

@@ -95,7 +95,7 @@ def test_humidity_from_whatever_there_is(written):
     data = data.drop(columns="VPD_PI")
     path = written(data)
     np.testing.assert_allclose(read_tower(path, lai=1.0)["vapour_pressure"], 9.0 * data["PA"] / 1000)
-    with pytest.raises(TowerFileError, match="no humidity; looked for RH, VPD, H2O"):
+    with pytest.raises(TowerFileError, match="no column for vapour_pressure; looked for RH, VPD, H2O"):
         read_tower(written(data.drop(columns="H2O")), lai=1.0)
     with_both = read_tower(written(frame()), lai=1.0, columns={"vapour_pressure": "H2O"})
     assert with_both["vapour_pressure"].attrs["source_column"] == "PA, H2O"
