@@ -16,6 +16,7 @@ import yaml
 from .canopy import Canopy, Solution
 from .forcing import FORCING_TABLE, Forcing
 from .io.netcdf import write_fluxes
+from .io.completeness import table_of_costs
 from .io.tower_files import TowerFiles
 from .parameters import PARAMETER_TABLE, Parameters
 from .site import Site
@@ -147,7 +148,8 @@ def simulate(config: SimulationConfig) -> Simulation:
         raise ValueError(
             f"{site.name}: no half-hour with complete forcing between {config.first or 'the start'} and "
             f"{config.last or 'the end'}; the record has {record.sizes['time']} half-hours, "
-            f"{record['time'].values[0]} to {record['time'].values[-1]}. Change first/last or check gaps and units."
+            f"{record['time'].values[0]} to {record['time'].values[-1]}. Change first/last or mend the columns."
+            + (f" {table_of_costs(period)}" if period.sizes["time"] else "")
         )
     canopy = Canopy(
         site, Parameters(**config.parameters), config.stress, options=SolverOptions(**config.solver),

@@ -74,8 +74,8 @@ def leaf_area_index(lai: Lai | Column | None, what: str, start: pd.DatetimeIndex
     return Column(np.full(len(start), value), f"constant {value:g}")
 
 
-def lai_table(lai: Any) -> tuple[pd.Series, str]:
-    """A table of dates (local standard time, increasing) and leaf area, and where it is from.
+def lai_table(lai: Any, name: str = "lai") -> tuple[pd.Series, str]:
+    """A table of dates (local standard time, increasing) and leaf area or another quantity, and where it is from.
 
     Args:
         lai: a series or one-column frame with dates as index; a frame with columns of dates and leaf area; a mapping from
@@ -87,60 +87,60 @@ def lai_table(lai: Any) -> tuple[pd.Series, str]:
     if isinstance(lai, str | Path):
         path = Path(lai)
         if not path.is_file():
-            raise TowerFileError(f"lai: there is no file '{path}'. Give the path of a CSV with date,lai, or a number.")
-        return _clean(read_lai_table(path)), path.name
+            raise TowerFileError(f"{name}: there is no file '{path}'. Give the path of a CSV with date,{name}, or a number.")
+        return _clean(read_lai_table(path, name), name), path.name
     if isinstance(lai, pd.DataFrame):
-        return _clean(_from_frame(lai)), f"table of {len(lai)} dates"
+        return _clean(_from_frame(lai, name), name), f"table of {len(lai)} dates"
     if isinstance(lai, pd.Series):
-        return _clean(lai), f"lai series of {len(lai)} dates"
+        return _clean(lai, name), f"{name} series of {len(lai)} dates"
     if isinstance(lai, Mapping):
-        return _clean(pd.Series(list(lai.values()), index=list(lai.keys()), dtype=object)), f"table of {len(lai)} dates"
+        return _clean(pd.Series(list(lai.values()), index=list(lai.keys()), dtype=object), name), f"table of {len(lai)} dates"
     if isinstance(lai, Sequence):
-        return _clean(_from_list(lai)), f"table of {len(lai)} dates"
+        return _clean(_from_list(lai, name), name), f"table of {len(lai)} dates"
     raise TowerFileError(
-        f"lai: expected a number, a table of dates or the name of a column; got {type(lai).__name__}. An array has no dates: give a "
+        f"{name}: expected a number, a table of dates or the name of a column; got {type(lai).__name__}. An array has no dates: give a "
         "pandas.Series with dates as index."
     )
 
 
-def _from_frame(frame: pd.DataFrame) -> pd.Series:
+def _from_frame(frame: pd.DataFrame, name: str) -> pd.Series:
     if frame.shape[1] == 1:
         return frame.iloc[:, 0]
     dates = next((c for c in frame.columns if str(c).lower() in ("date", "time", "timestamp")), None)
-    values = next((c for c in frame.columns if str(c).lower().startswith("lai")), None)
+    values = next((c for c in frame.columns if str(c).lower().startswith(name)), None)
     if dates is None or values is None:
         raise TowerFileError(
-            f"lai: the table has the columns {', '.join(map(str, frame.columns))}; expected `date` and `lai`, or dates as index and one "
+            f"{name}: the table has the columns {', '.join(map(str, frame.columns))}; expected `date` and `{name}`, or dates as index and one "
             "column."
         )
     return pd.Series(frame[values].to_numpy(), index=frame[dates].to_numpy())
 
 
-def _from_list(entries: Sequence[Any]) -> pd.Series:
+def _from_list(entries: Sequence[Any], name: str) -> pd.Series:
     dates, values = [], []
     for i, entry in enumerate(entries):
-        if isinstance(entry, Mapping) and {"date", "lai"} <= set(entry):
-            date, value = entry["date"], entry["lai"]
+        if isinstance(entry, Mapping) and {"date", name} <= set(entry):
+            date, value = entry["date"], entry[name]
         elif isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) == 2:
             date, value = entry
         elif isinstance(entry, Mapping) and len(entry) == 1:
             ((date, value),) = entry.items()
         else:
             raise TowerFileError(
-                f"lai: entry {i} of the list is {entry!r}; expected [date, number] or {{date: ..., lai: ...}}."
+                f"{name}: entry {i} of the list is {entry!r}; expected [date, number] or {{date: ..., {name}: ...}}."
             )
         dates.append(date)
         values.append(value)
     return pd.Series(values, index=dates, dtype=object)
 
 
-def _clean(table: pd.Series) -> pd.Series:
+def _clean(table: pd.Series, name: str) -> pd.Series:
     """Dates as index, increasing, each once; numbers as values; missing ones left out."""
     index = table.index
     if isinstance(index, pd.RangeIndex) or pd.api.types.is_numeric_dtype(index):
         if len(index) and not _years(index):
             raise TowerFileError(
-                "lai: the series needs dates without time zone (local standard time) as index, got "
+                f"{name}: the series needs dates without time zone (local standard time) as index, got "
                 f"{type(table.index).__name__}; use pandas.to_datetime on it."
             )
         index = index.astype(str)
@@ -149,18 +149,18 @@ def _clean(table: pd.Series) -> pd.Series:
         compact = all(len(t) == 8 and t.isdigit() for t in texts)
         moments = pd.to_datetime(pd.Series(texts), format="%Y%m%d" if compact else "ISO8601", errors="coerce")
         if (bad := np.flatnonzero(moments.isna().to_numpy())).size:
-            raise TowerFileError(f"lai: entry {bad[0]} has the date {texts[bad[0]]!r}; expected YYYY-MM-DD.")
+            raise TowerFileError(f"{name}: entry {bad[0]} has the date {texts[bad[0]]!r}; expected YYYY-MM-DD.")
         index = pd.DatetimeIndex(moments)
     if index.tz is not None:
-        raise TowerFileError("lai: the series needs dates without time zone (local standard time) as index.")
+        raise TowerFileError(f"{name}: the series needs dates without time zone (local standard time) as index.")
     numbers = pd.Series(pd.to_numeric(pd.Series(table.to_numpy()), errors="coerce").to_numpy(dtype=float), index=index)
     lost = np.flatnonzero(numbers.isna().to_numpy() & ~pd.isna(table.to_numpy()))
     if lost.size:
-        raise TowerFileError(f"lai: entry {lost[0]} holds {table.iloc[lost[0]]!r}; expected a number (m2 m-2).")
+        raise TowerFileError(f"{name}: entry {lost[0]} holds {table.iloc[lost[0]]!r}; expected a number.")
     given = numbers.dropna().sort_index()
     given = given[(given > -900.0)]
     if given.empty or given.index.has_duplicates or (given < 0).any():
-        raise TowerFileError("lai: the series needs at least one value, each date once, and no negative values.")
+        raise TowerFileError(f"{name}: the series needs at least one value, each date once, and no negative values.")
     return given
 
 
@@ -183,9 +183,18 @@ def _from_column(column: Column, middle: pd.DatetimeIndex) -> Column:
     if known.all() or not known.any():
         return _reported(Column(values, column.source, {**column.attributes, **attributes}), middle)
     drawn = interpolated(middle[known], values[known], middle, LONGEST_GAP)
+    rows = np.flatnonzero(known)
+    if len(rows) > 1 and (spacing := int(np.median(np.diff(rows)))) > 1:  # composites: the last one holds for its own length
+        last = slice(rows[-1], rows[-1] + min(spacing, round(LONGEST_GAP * (rows[-1] - rows[0]) / _days(middle, rows))))
+        drawn[last] = values[rows[-1]]
     filled = int((np.isfinite(drawn) & ~known).sum())
     attributes = {**column.attributes, **attributes, "samples_interpolated": filled}
     return _reported(Column(np.where(known, values, drawn), column.source, attributes), middle)
+
+
+def _days(middle: pd.DatetimeIndex, rows: np.ndarray) -> float:
+    """Days from the first to the last of the rows."""
+    return float((middle[rows[-1]] - middle[rows[0]]) / pd.Timedelta(days=1))
 
 
 def _in_units(values: Series, source: str) -> tuple[Series, dict[str, Any]]:
@@ -193,6 +202,8 @@ def _in_units(values: Series, source: str) -> tuple[Series, dict[str, Any]]:
     texts = []
     fill = ((values >= FILL_VALUES[0]) & (values <= FILL_VALUES[1])) | ((values >= 249.0) & (values <= 255.0))
     rest = values[np.isfinite(values) & ~fill]
+    if 2 * rest.size < np.isfinite(values).sum():  # so many would not be fill values
+        fill, rest = np.zeros(values.shape, dtype=bool), values[np.isfinite(values)]
     raw = rest.size > 0 and float(np.median(rest)) > LARGEST or (rest.size > 0 and float(np.quantile(rest, 0.9)) > 1.5 * LARGEST)
     if raw:
         values = np.where(values > LARGEST_RAW, np.nan, values)

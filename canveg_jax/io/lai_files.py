@@ -26,8 +26,8 @@ FIRST_PIXEL = 5
 """Columns before the pixels: granule, product, date, place, time of processing."""
 
 
-def read_lai_table(path: Path) -> pd.Series:
-    """Leaf area index (m2 m-2) by date from a file.
+def read_lai_table(path: Path, quantity: str = "lai") -> pd.Series:
+    """Leaf area index (m2 m-2) or another quantity by date from a file.
 
     * A MODIS subset of ORNL's fixed sites (no header; a date `AYYYYDDD` in the third column, then 17 x 17 pixels): the pixel of the
       tower, else the mean of its eight neighbours. Whole numbers are tenths, 249 to 255 are no numbers; rows of `FparLai_QC`
@@ -50,16 +50,16 @@ def read_lai_table(path: Path) -> pd.Series:
     if {"SITE_ID", "GROUP_ID", "DATAVALUE"} <= set(rows[0]):
         return read_bif(path).series("GRP_LAI", "LAI")
     modis = [row for row in rows if len(row) > FIRST_PIXEL and MODIS_DATE.fullmatch(row[2])]
-    return _modis(modis, path.name) if modis else _own(rows, path.name)
+    return _modis(modis, path.name) if modis else _own(rows, path.name, quantity)
 
 
-def _own(rows: list[list[str]], name: str) -> pd.Series:
+def _own(rows: list[list[str]], name: str, quantity: str) -> pd.Series:
     lower = [field.lower() for field in rows[0]]
     date = next((i for i, f in enumerate(lower) if f in ("date", "time", "timestamp", "datetime")), None)
-    value = next((i for i, f in enumerate(lower) if f.startswith("lai")), None)
+    value = next((i for i, f in enumerate(lower) if f.startswith(quantity)), None)
     if date is None or value is None:
         raise TowerFileError(
-            f"{name}: expected a table of leaf area with the columns date and lai, or a MODIS subset of ORNL; its columns are "
+            f"{name}: expected a table with the columns date and {quantity}, or a MODIS subset of ORNL; its columns are "
             f"{', '.join(rows[0][:8])}."
         )
     kept = [row for row in rows[1:] if len(row) > max(date, value)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import xarray as xr
 
@@ -15,6 +15,8 @@ from ..site import Site
 from ..spelling import unknown
 from .clock import Place, check_clock
 from .formats import ReadOptions, recognise
+from .completeness import table_of_costs
+from .heights import canopy_height as height_in_time
 from .lai import Lai
 from .ranges import only_plausible
 from .requirements import DERIVED, with_required_drivers
@@ -34,6 +36,7 @@ def read_tower(
     columns: Mapping[str, str] | None = None,
     mask_interpolated: bool = True,
     highest_flag: int = 1,
+    canopy_height: Any = None,
 ) -> xr.Dataset:
     """Read half-hourly or hourly tower data into one dataset with canonical names.
 
@@ -59,6 +62,8 @@ def read_tower(
             FLUXNET files is a deficit (hPa); for AmeriFlux files it is an RH, VPD or H2O column.
         mask_interpolated: for prepared files, count samples on straight lines as filled (`interpolated_samples`).
         highest_flag: of files with SSITC flags (0 good, 1 moderate, 2 discard), the highest with which a flux counts as measured.
+        canopy_height: of surveys (m), as a table of dates like `lai`, or as a BIF: becomes `observed_canopy_height`. The height
+            that shapes the air space is the site's.
 
     Returns:
         Dataset on dimension `time` (start of the interval, local standard time; `time_end` its end), with
@@ -104,6 +109,9 @@ def read_tower(
         mask_interpolated=mask_interpolated, utc_offset=None if site is None else site.utc_offset, highest_flag=highest_flag,
     )  # fmt: skip
     table = tower_format.read(path, options)
+    if canopy_height is not None:
+        heights = height_in_time(canopy_height, None if site is None else site.name, table.start, table.step)
+        table = table._replace(forcing={**table.forcing, "observed_canopy_height": heights})
     table = with_required_drivers(table, tower_format.never_holds, path.name)
     check_units(table.forcing, path.name)
     table = _checked(table, site, path.name)
@@ -116,7 +124,11 @@ def read_tower(
         "source_files": [file.name for file in files],
         "source_sha256": [sha256(file) for file in files],
     }
-    return build_dataset(table, attributes, site)
+    dataset = build_dataset(table, attributes, site)
+    if not dataset["forcing_complete"].any():
+        text = f"{path.name}: no half-hour has complete forcing; {table_of_costs(dataset)}"
+        warnings.warn(text, TowerDataWarning, stacklevel=2)
+    return dataset
 
 
 def _checked(table: TowerTable, site: Site | None, what: str) -> TowerTable:

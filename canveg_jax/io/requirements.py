@@ -42,9 +42,6 @@ def with_required_drivers(table: TowerTable, never_holds: Mapping[str, str], wha
         return table
     missing = np.full(len(table.start), np.nan)
     why = "; ".join(f"{name} ({never_holds[name]})" for name in lacking)
-    text = (
-        f"{what}: required drivers are not in the file: {why}. They are missing in every half-hour, so that none has complete forcing "
-        "until they are given."
-    )
+    text = f"{what}: required drivers are not in the file and missing in every half-hour: {why}."
     forcing = {**table.forcing, **{name: Column(missing.copy(), "none") for name in lacking}}
     return table._replace(forcing=forcing, warnings=[*table.warnings, text])

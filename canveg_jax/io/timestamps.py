@@ -62,12 +62,14 @@ def parse_stamps(text: pd.Series, what: str, utc_offset: float | None = None) ->
         moments = pd.to_datetime(others[zoned], format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
         parsed[others.index[zoned]] = moments + pd.Timedelta(hours=utc_offset)
         others = others[~zoned]
+    others = others[others.str.match(r"\d{4}-\d{2}-\d{2}").fillna(False).to_numpy(dtype=bool)]
     parsed[others.index] = pd.to_datetime(others, format="ISO8601", errors="coerce")
     bad = np.flatnonzero(parsed.isna().to_numpy())
     if bad.size:
         raise ValueError(
             f"{what}: row {bad[0]} has the time stamp {text.iloc[bad[0]]!r}; expected YYYYMMDDHHMM or "
-            f"YYYY-MM-DD HH:MM. Correct or remove the {bad.size} row(s) that cannot be read."
+            f"YYYY-MM-DD HH:MM. Correct or remove the {bad.size} row(s) that cannot be read"
+            f"{'; is it a row of units?' if bad.tolist() == [0] and len(parsed) > 1 else '.'}"
         )
     return pd.DatetimeIndex(parsed)
 

@@ -12,6 +12,7 @@ import xarray as xr
 from canveg_jax import FORCING_TABLE, ForcingError
 from canveg_jax.io import forcing_complete
 from canveg_jax.io.antecedents import ANTECEDENTS
+from canveg_jax.io.completeness import table_of_costs
 
 from .order import Repeated
 from .targets import DEFAULT_TARGETS, check_targets
@@ -68,8 +69,8 @@ class TowerDataset(torch.utils.data.Dataset):
             self.incomplete.append(int((~complete).sum()))
         if not any(len(k) for k in kept):
             raise ValueError(
-                f"no half-hour with complete forcing is left ({sum(self.incomplete)} were left out). Check gaps and "
-                "units of the forcing, or widen the period."
+                f"no half-hour with complete forcing is left ({sum(self.incomplete)} were left out). Mend these columns, or widen "
+                f"the period.\n{_costs(towers, rows)}"
             )
 
         def gather(name: str, missing: Any) -> np.ndarray:
@@ -123,6 +124,13 @@ class TowerDataset(torch.utils.data.Dataset):
 def collate(batch: Batch | Sequence[Batch]) -> Batch:
     """Collate function of a `TowerDataset`: a batch that is one already passes; a list of items is stacked."""
     return batch if isinstance(batch, dict) else torch.utils.data.default_collate(list(batch))
+
+
+def _costs(towers: Sequence[xr.Dataset], rows: Sequence[np.ndarray] | None) -> str:
+    """What each variable costs, for each tower that was asked for any half-hour."""
+    asked = [tower if rows is None else tower.isel(time=rows[i]) for i, tower in enumerate(towers)]
+    names = [str(tower.attrs.get("site", f"tower {i}")) for i, tower in enumerate(towers)]
+    return "\n".join(f"{name}: {table_of_costs(part)}" for name, part in zip(names, asked, strict=True) if part.sizes["time"])
 
 
 def _require_forcing(tower: xr.Dataset, index: int) -> None:

@@ -69,6 +69,15 @@ class Alma(TowerFormat):
         names = variables_of(path)
         return {"Tair", "SWdown"} <= names or {"Qle", "Qh"} <= names
 
+    def advice(self, path: Path) -> str | None:
+        """What a NetCDF holds that is of another kind."""
+        if not (names := variables_of(path)):
+            return None
+        return (
+            f"{path.name}: a NetCDF file with {', '.join(sorted(names)[:8])}, ...; expected ALMA's names (Tair, SWdown, Wind, Qair, "
+            "Psurf in the file ..._Met.nc of PLUMBER2 or FluxnetLSM). Daily files and results of models cannot drive it."
+        )
+
     def read(self, path: Path, options: ReadOptions) -> TowerTable:
         """Read the pair; see `TowerFormat.read`. A column chosen for `vapour_pressure` is Qair, RH or VPD.
 
@@ -107,7 +116,9 @@ class Alma(TowerFormat):
             if column is not None:
                 targets[name] = _target(column, _file_of(column, files))
         known = [flag <= BEST_DRIVER_FLAG for flag in flags.values() if flag is not None]
-        sources = [f"{name}: {column.source}" for name, column in forcing.items()]
+        sources = [
+            f"{name}: {column.source} ({100 * np.isfinite(column.values).mean():.0f} %)" for name, column in forcing.items()
+        ]
         sources += [f"{name}: {target.source} ({100 * np.mean(target.measured):.0f} % measured)" for name, target in targets.items()]
         return TowerTable(
             start=start,

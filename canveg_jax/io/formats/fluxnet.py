@@ -69,7 +69,7 @@ class Fluxnet(TowerFormat):
     def recognises(self, path: Path) -> bool:
         """Both stamps of a row, filled variables, and nothing above the header."""
         header = read_header(path)
-        return header is not None and header.both_stamps and is_filled(header)
+        return header is not None and header.both_stamps and is_filled(header) and not has_raw_beside_filled(header)
 
     def advice(self, path: Path) -> str | None:
         """Daily to yearly files have one column TIMESTAMP."""
@@ -184,6 +184,13 @@ def is_filled(header: CsvHeader) -> bool:
     return not header.comments and any(
         name.endswith(("_F", "_F_MDS")) or name.startswith(("NEE_VUT", "NEE_CUT")) for name in header.names
     )
+
+
+def has_raw_beside_filled(header: CsvHeader) -> bool:
+    """Whether fluxes are filled the way of FLUXNET-CH4 (LE_F), and none the way of ONEFlux (LE_F_MDS, NEE_VUT_REF)."""
+    names = set(header.names)
+    oneflux = ("LE_F_MDS", "H_F_MDS", "NEE_VUT_REF", "NEE_CUT_REF", "TA_F_MDS", "TS_F_MDS_1")
+    return bool(names & {"LE_F", "H_F", "NEE_F", "FCH4_F"}) and not names & set(oneflux)
 
 
 def _first(candidates: Iterable[str], names: Collection[str]) -> str | None:

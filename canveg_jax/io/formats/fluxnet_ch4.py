@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from .csv import read_header
-from .fluxnet import Fluxnet, is_filled
+from .fluxnet import Fluxnet, has_raw_beside_filled, is_filled
 
 
 class FluxnetCh4(Fluxnet):
@@ -39,7 +39,4 @@ class FluxnetCh4(Fluxnet):
     def recognises(self, path: Path) -> bool:
         """Both stamps, filled fluxes of this kind, and none of ONEFlux."""
         header = read_header(path)
-        if header is None or not header.both_stamps or not is_filled(header):
-            return False
-        names = set(header.names)
-        return bool(names & {"LE_F", "H_F", "NEE_F", "FCH4_F"}) and not names & {"LE_F_MDS", "H_F_MDS", "NEE_VUT_REF", "NEE_CUT_REF"}
+        return header is not None and header.both_stamps and is_filled(header) and has_raw_beside_filled(header)
