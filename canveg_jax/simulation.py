@@ -15,8 +15,8 @@ import yaml
 
 from .canopy import Canopy, Solution
 from .forcing import FORCING_TABLE, Forcing
-from .io.netcdf import write_fluxes
 from .io.completeness import table_of_costs
+from .io.netcdf import write_fluxes
 from .io.tower_files import TowerFiles
 from .parameters import PARAMETER_TABLE, Parameters
 from .site import Site

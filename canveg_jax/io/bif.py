@@ -56,7 +56,9 @@ class Bif:
             if date is not None:
                 found.setdefault(date, []).append(value)
         if not found:
-            raise TowerFileError(f"{self.label}: {self.site} has no {variable} with a date ({group}). Give it yourself.")
+            raise TowerFileError(
+                f"{self.label}: {self.site} has no {variable} with a date ({group}). Give it yourself."
+            )
         return pd.Series({date: float(np.mean(values)) for date, values in found.items()}).sort_index()
 
     def means(self, group: str, variable: str) -> list[float]:
@@ -92,7 +94,11 @@ def read_bif(path: Path, site: str | None = None) -> Bif:
     groups: dict[str, dict[str, dict[str, str]]] = {}
     own = table[table["SITE_ID"].astype(str) == site]
     for identifier, group, variable, value in zip(
-        own["GROUP_ID"].astype(str), own["VARIABLE_GROUP"].astype(str), own["VARIABLE"].astype(str), own["DATAVALUE"], strict=True
+        own["GROUP_ID"].astype(str),
+        own["VARIABLE_GROUP"].astype(str),
+        own["VARIABLE"].astype(str),
+        own["DATAVALUE"],
+        strict=True,
     ):
         groups.setdefault(group, {}).setdefault(identifier, {})[variable] = str(value).strip()
     return Bif(site, {group: list(entries.values()) for group, entries in groups.items()}, label)
@@ -103,7 +109,9 @@ def _table(path: Path) -> tuple[pd.DataFrame, str]:
     if not path.is_file():
         raise TowerFileError(f"no file '{path}'. Give the BIF (xlsx or CSV) of the site, or the zip that holds it.")
     members = archive_members(path)
-    member = next((m for m in members if re.search(r"_BIF_.*\.(xlsx|csv)$", PurePosixPath(m).name, re.IGNORECASE)), None)
+    member = next(
+        (m for m in members if re.search(r"_BIF_.*\.(xlsx|csv)$", PurePosixPath(m).name, re.IGNORECASE)), None
+    )
     is_workbook = any(PurePosixPath(m).name == "[Content_Types].xml" for m in members)
     label = path.name if member is None else f"{path.name} ({PurePosixPath(member).name})"
     if members and member is None and not is_workbook:
@@ -118,7 +126,9 @@ def _table(path: Path) -> tuple[pd.DataFrame, str]:
     except TowerFileError:
         raise
     except (ValueError, KeyError, pd.errors.ParserError) as error:
-        raise TowerFileError(f"{label}: expected metadata (BIF) with the columns {', '.join(COLUMNS)}; it cannot be read.") from error
+        raise TowerFileError(
+            f"{label}: expected metadata (BIF) with the columns {', '.join(COLUMNS)}; it cannot be read."
+        ) from error
     if not set(COLUMNS) <= set(table.columns):
         raise TowerFileError(
             f"{label}: expected metadata (BIF) with the columns {', '.join(COLUMNS)}; it has {', '.join(map(str, table.columns[:8]))}."

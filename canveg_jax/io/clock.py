@@ -57,7 +57,12 @@ class Clock(NamedTuple):
 
 
 def clock_of(
-    shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place, shifts: np.ndarray = SHIFTS, days: int = MOST_DAYS
+    shortwave: Series,
+    start: pd.DatetimeIndex,
+    step: pd.Timedelta,
+    place: Place,
+    shifts: np.ndarray = SHIFTS,
+    days: int = MOST_DAYS,
 ) -> Clock | None:
     """Compare measured shortwave (W m-2, `[time]`) with the sun at a place; None where too few days have a clear course.
 
@@ -84,9 +89,7 @@ def clock_of(
     return Clock(shift, float(correlation[best]), float(measured[night].sum() / max(measured.sum(), 1e-9)))
 
 
-def check_clock(
-    shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place, what: str
-) -> list[str]:
+def check_clock(shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place, what: str) -> list[str]:
     """Warnings about clock and place; none where they agree with the sun or cannot be judged.
 
     Raises:
@@ -94,9 +97,19 @@ def check_clock(
             that fits.
     """
     clock = clock_of(shortwave, start, step, place)
-    if clock is None or clock.correlation < LEAST_CORRELATION:
+    if clock is None:
         return []
     where = f"latitude {place.latitude:g}, longitude {place.longitude:g}, utc_offset {place.utc_offset:g}"
+    at_night = [
+        f"{what}: {100 * clock.at_night:.0f} % of the measured shortwave fall into the night at {where}. Check the sign of the latitude, "
+        "and the dates."
+    ]
+    if clock.correlation < LEAST_CORRELATION:
+        return (
+            at_night
+            if clock.correlation > LEAST_CORRELATION / 2 and clock.at_night > 5 * LARGEST_SHARE_AT_NIGHT
+            else []
+        )
     text = f"{what}: the measured shortwave comes {_in_words(clock.shift)} than the sun at {where}. {_advice(clock.shift, place)}"
     if abs(clock.shift) > REFUSE_HOURS:
         raise TowerFileError(text)
@@ -108,10 +121,7 @@ def check_clock(
     if abs(clock.shift) > WARN_HOURS:
         return [text]
     if clock.at_night > LARGEST_SHARE_AT_NIGHT:
-        return [
-            f"{what}: {100 * clock.at_night:.0f} % of the measured shortwave fall into the night at {where}. Check the sign of the "
-            "latitude, and the dates."
-        ]
+        return at_night
     return []
 
 

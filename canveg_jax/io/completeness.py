@@ -58,5 +58,10 @@ def table_of_costs(tower: xr.Dataset) -> str:
         lines.append((name, str(cost.missing), str(cost.outside), str(cost.alone), source))
     widths = [max(len(line[i]) for line in lines) for i in range(5)]
     head = f"of {tower.sizes['time']} half-hours ('alone': those that only this variable costs):"
-    rows = ["  ".join((line[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(line[1:4], widths[1:4], strict=True)), line[4])).rstrip() for line in lines]
+    rows = [
+        "  ".join(
+            (line[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(line[1:4], widths[1:4], strict=True)), line[4])
+        ).rstrip()
+        for line in lines
+    ]
     return "\n".join([head, *rows])

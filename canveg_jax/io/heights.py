@@ -30,7 +30,9 @@ def canopy_height(height: Any, site: str | None, start: pd.DatetimeIndex, step: 
         TowerFileError: the table is unusable, or a height is not between 0 and 100 m.
     """
     if isinstance(height, bool) or not isinstance(height, (int, float, np.integer, np.floating)):
-        is_bif = isinstance(height, str | Path) and (Path(height).suffix.lower() == ".xlsx" or archive_members(Path(height)))
+        is_bif = isinstance(height, str | Path) and (
+            Path(height).suffix.lower() == ".xlsx" or archive_members(Path(height))
+        )
         if is_bif:
             bif = read_bif(Path(height), site)
             table, source = bif.series("GRP_HEIGHTC", "HEIGHTC"), f"{bif.label}, HEIGHTC"
@@ -42,5 +44,7 @@ def canopy_height(height: Any, site: str | None, start: pd.DatetimeIndex, step: 
         values = np.array([float(height)])
         drawn, source = np.full(len(start), float(height)), f"constant {float(height):g}"
     if not ((values >= 0.0) & (values <= 100.0)).all():
-        raise TowerFileError(f"canopy_height ({source}) must be between 0 and 100 m; got {values.min():g} to {values.max():g}.")
+        raise TowerFileError(
+            f"canopy_height ({source}) must be between 0 and 100 m; got {values.min():g} to {values.max():g}."
+        )
     return Column(drawn, source)

@@ -70,7 +70,9 @@ def leaf_area_index(lai: Lai | Column | None, what: str, start: pd.DatetimeIndex
     if not np.isfinite(value) or value < 0:
         raise TowerFileError(f"lai must be a finite number of at least 0 m2 m-2; got {lai!r}.")
     if value > LARGEST:
-        raise TowerFileError(f"lai must be a number from 0 to {LARGEST:g} m2 m-2; got {value:g}. MODIS numbers are tenths.")
+        raise TowerFileError(
+            f"lai must be a number from 0 to {LARGEST:g} m2 m-2; got {value:g}. MODIS numbers are tenths."
+        )
     return Column(np.full(len(start), value), f"constant {value:g}")
 
 
@@ -87,14 +89,18 @@ def lai_table(lai: Any, name: str = "lai") -> tuple[pd.Series, str]:
     if isinstance(lai, str | Path):
         path = Path(lai)
         if not path.is_file():
-            raise TowerFileError(f"{name}: there is no file '{path}'. Give the path of a CSV with date,{name}, or a number.")
+            raise TowerFileError(
+                f"{name}: there is no file '{path}'. Give the path of a CSV with date,{name}, or a number."
+            )
         return _clean(read_lai_table(path, name), name), path.name
     if isinstance(lai, pd.DataFrame):
         return _clean(_from_frame(lai, name), name), f"table of {len(lai)} dates"
     if isinstance(lai, pd.Series):
         return _clean(lai, name), f"{name} series of {len(lai)} dates"
     if isinstance(lai, Mapping):
-        return _clean(pd.Series(list(lai.values()), index=list(lai.keys()), dtype=object), name), f"table of {len(lai)} dates"
+        return _clean(
+            pd.Series(list(lai.values()), index=list(lai.keys()), dtype=object), name
+        ), f"table of {len(lai)} dates"
     if isinstance(lai, Sequence):
         return _clean(_from_list(lai, name), name), f"table of {len(lai)} dates"
     raise TowerFileError(
@@ -184,7 +190,9 @@ def _from_column(column: Column, middle: pd.DatetimeIndex) -> Column:
         return _reported(Column(values, column.source, {**column.attributes, **attributes}), middle)
     drawn = interpolated(middle[known], values[known], middle, LONGEST_GAP)
     rows = np.flatnonzero(known)
-    if len(rows) > 1 and (spacing := int(np.median(np.diff(rows)))) > 1:  # composites: the last one holds for its own length
+    if (
+        len(rows) > 1 and (spacing := int(np.median(np.diff(rows)))) > 1
+    ):  # composites: the last one holds for its own length
         last = slice(rows[-1], rows[-1] + min(spacing, round(LONGEST_GAP * (rows[-1] - rows[0]) / _days(middle, rows))))
         drawn[last] = values[rows[-1]]
     filled = int((np.isfinite(drawn) & ~known).sum())
@@ -204,16 +212,24 @@ def _in_units(values: Series, source: str) -> tuple[Series, dict[str, Any]]:
     rest = values[np.isfinite(values) & ~fill]
     if 2 * rest.size < np.isfinite(values).sum():  # so many would not be fill values
         fill, rest = np.zeros(values.shape, dtype=bool), values[np.isfinite(values)]
-    raw = rest.size > 0 and float(np.median(rest)) > LARGEST or (rest.size > 0 and float(np.quantile(rest, 0.9)) > 1.5 * LARGEST)
+    raw = (
+        rest.size > 0
+        and float(np.median(rest)) > LARGEST
+        or (rest.size > 0 and float(np.quantile(rest, 0.9)) > 1.5 * LARGEST)
+    )
     if raw:
         values = np.where(values > LARGEST_RAW, np.nan, values)
         high = float(np.nanmax(values)) if np.isfinite(values).any() else np.inf
         if not high <= LARGEST_RAW:
-            raise TowerFileError(f"lai ({source}) reaches {np.max(rest):g}; expected m2 m-2, 0 to {LARGEST:g}. Correct it.")
+            raise TowerFileError(
+                f"lai ({source}) reaches {np.max(rest):g}; expected m2 m-2, 0 to {LARGEST:g}. Correct it."
+            )
         texts.append(f"{source} reaches {high:g}, which is raw MODIS in tenths of m2 m-2; it was divided by ten")
         values = 0.1 * values
     elif fill.any():
-        texts.append(f"{source} holds {int(fill.sum())} fill value(s) of MODIS ({values[fill][0]:g}); they count as missing")
+        texts.append(
+            f"{source} holds {int(fill.sum())} fill value(s) of MODIS ({values[fill][0]:g}); they count as missing"
+        )
         values = np.where(fill, np.nan, values)
     return values, {"converted": "; ".join(texts)} if texts else {}
 

@@ -154,7 +154,9 @@ def _member(path: Path, wanted: Sequence[str]) -> str:
         return data[0]
     names = ", ".join(PurePosixPath(m).name for m in (data or members)[:8])
     if not data:
-        raise TowerFileError(f"{path.name}: the archive holds no CSV of half-hours; it holds {names}. Give the CSV itself.")
+        raise TowerFileError(
+            f"{path.name}: the archive holds no CSV of half-hours; it holds {names}. Give the CSV itself."
+        )
     raise TowerFileError(f"{path.name}: the archive holds several files: {names}. Unpack it and give one of them.")
 
 

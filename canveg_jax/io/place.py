@@ -36,7 +36,9 @@ def read_site(path: str | Path, site: str | None = None, **changes: Any) -> Site
     """
     path = Path(path)
     if not path.is_file():
-        raise TowerFileError(f"no file '{path}'. Give a BIF (xlsx, CSV or the zip with it) or an ALMA NetCDF, or a site YAML.")
+        raise TowerFileError(
+            f"no file '{path}'. Give a BIF (xlsx, CSV or the zip with it) or an ALMA NetCDF, or a site YAML."
+        )
     found = _from_alma(path) if path.suffix.lower() == ".nc" else _from_bif(read_bif(path, site))
     constants = {**{name: value for name, value in found.items() if value is not None}, **changes}
     if "utc_offset" not in constants and "longitude" in constants:

@@ -14,8 +14,8 @@ from ..forcing import FORCING_TABLE
 from ..site import Site
 from ..spelling import unknown
 from .clock import Place, check_clock
-from .formats import ReadOptions, recognise
 from .completeness import table_of_costs
+from .formats import ReadOptions, recognise
 from .heights import canopy_height as height_in_time
 from .lai import Lai
 from .ranges import only_plausible

@@ -24,7 +24,11 @@ def sine_of_elevation(middle: pd.DatetimeIndex, latitude: float, longitude: floa
         - 0.002697 * np.cos(3 * day) + 0.00148 * np.sin(3 * day)
     )  # fmt: skip
     equation_of_time = (24.0 / (2.0 * np.pi)) * (
-        0.000075 + 0.001868 * np.cos(day) - 0.032077 * np.sin(day) - 0.014615 * np.cos(2 * day) - 0.040849 * np.sin(2 * day)
+        0.000075
+        + 0.001868 * np.cos(day)
+        - 0.032077 * np.sin(day)
+        - 0.014615 * np.cos(2 * day)
+        - 0.040849 * np.sin(2 * day)
     )  # hours
     solar_hour = hour - utc_offset + longitude / 15.0 + equation_of_time
     angle = np.pi * (solar_hour - 12.0) / 12.0

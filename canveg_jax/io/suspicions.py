@@ -60,7 +60,9 @@ def _stuck(forcing: Mapping[str, Column], start: pd.DatetimeIndex, step: pd.Time
         lengths = np.diff(edges)
         stuck = lengths > longest
         rows = int(lengths[stuck].sum())
-        if not rows or rows < LEAST_SHARE * len(values) or rows == len(values):  # one number for all is a constant that was meant
+        if (
+            not rows or rows < LEAST_SHARE * len(values) or rows == len(values)
+        ):  # one number for all is a constant that was meant
             continue
         first = int(edges[:-1][stuck][0])
         texts.append(

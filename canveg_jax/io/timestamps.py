@@ -39,6 +39,9 @@ def parse_stamps(text: pd.Series, what: str, utc_offset: float | None = None) ->
         ValueError: a stamp cannot be read, or names a zone while `utc_offset` is unknown; the message names the file column, the
             row and the text.
     """
+    quick = _twelve_digits(text)
+    if quick is not None:
+        return quick
     stamps = text.astype("string").str.strip().str.removesuffix(".0")
     if len(stamps) and stamps.str.contains("e+", regex=False).any():
         stamps = stamps.map(_without_exponent)
@@ -67,11 +70,37 @@ def parse_stamps(text: pd.Series, what: str, utc_offset: float | None = None) ->
     bad = np.flatnonzero(parsed.isna().to_numpy())
     if bad.size:
         raise ValueError(
-            f"{what}: row {bad[0]} has the time stamp {text.iloc[bad[0]]!r}; expected YYYYMMDDHHMM or "
+            f"{what}: row {bad[0]} has the time stamp {str(text.iloc[bad[0]])[:40]!r}; expected YYYYMMDDHHMM or "
             f"YYYY-MM-DD HH:MM. Correct or remove the {bad.size} row(s) that cannot be read"
             f"{'; is it a row of units?' if bad.tolist() == [0] and len(parsed) > 1 else '.'}"
         )
     return pd.DatetimeIndex(parsed)
+
+
+def _twelve_digits(text: pd.Series) -> pd.DatetimeIndex | None:
+    """Stamps that are `YYYYMMDDHHMM` throughout, as networks write them, by arithmetic on the digits; None for any others."""
+    if not len(text):
+        return None
+    try:
+        written = np.asarray(text.to_numpy(dtype=object), dtype="S")
+    except UnicodeEncodeError:
+        return None
+    if written.dtype.itemsize != 12:
+        return None
+    digits = written.view(np.uint8).reshape(len(written), 12).astype(np.int64) - ord("0")
+    if digits.min() < 0 or digits.max() > 9:
+        return None
+    year, month, day, hour, minute = (
+        digits[:, part] @ (10 ** np.arange(part.stop - part.start - 1, -1, -1))
+        for part in (slice(0, 4), slice(4, 6), slice(6, 8), slice(8, 10), slice(10, 12))
+    )
+    if ((month < 1) | (month > 12) | (day < 1) | (hour > 23) | (minute > 59)).any():
+        return None
+    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    days = months.astype("datetime64[D]") + (day - 1)
+    if (days.astype("datetime64[M]") != months).any():  # 31 February
+        return None
+    return pd.DatetimeIndex(days.astype("datetime64[ns]") + (hour * 60 + minute).astype("timedelta64[m]"))
 
 
 def _without_exponent(text: object) -> object:

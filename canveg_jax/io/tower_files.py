@@ -59,7 +59,11 @@ class TowerFiles:
         """The same, with relative file names (of the site and of leaf area too) starting from `folder`."""
         if folder is None:
             return self
-        names = [*FILES, *(["site"] if _is_site_file(self.site) else []), *(n for n in ("lai", "canopy_height") if is_table_file(getattr(self, n)))]
+        names = [
+            *FILES,
+            *(["site"] if _is_site_file(self.site) else []),
+            *(n for n in ("lai", "canopy_height") if is_table_file(getattr(self, n))),
+        ]
         paths = {name: getattr(self, name) for name in names}
         changes: dict[str, Any] = {n: str(Path(folder) / p) for n, p in paths.items() if p is not None}
         if isinstance(self.site, Mapping) and "metadata" in self.site:

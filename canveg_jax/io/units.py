@@ -31,6 +31,9 @@ LARGEST_SHORTWAVE = 1361.0
 ENOUGH_TO_JUDGE = 480
 """Half-hours (ten days) that a judgement by the shape of a distribution needs."""
 
+STEADIER = 0.35
+"""So much steadier within a day must vapour pressure become for a deficit to be read in another unit."""
+
 CARBON_DIOXIDE = 44.01
 """g mol-1."""
 
@@ -72,9 +75,9 @@ def humidity_in_percent(humidity: Column) -> Column:
 def deficit_in_hpa(deficit: Column, temperature: Series, relative_humidity: Series | None = None) -> Column:
     """Vapour pressure deficit in hPa; one in kPa or Pa is converted, and said.
 
-    A relative humidity of the same tower decides, where there is one. Else air that would never be drier than 90 % in ten days or
-    more, and of which nine tenths of the deficit are left when it is read as kPa, is taken as kPa; and a deficit
-    that mostly exceeds what saturated air holds is taken as Pa.
+    A relative humidity of the same tower decides, where there is one. Else a deficit that mostly exceeds what saturated air holds
+    is taken as Pa; and one of air that would hardly be drier than 90 % in ten days or more is taken as kPa where that makes
+    the vapour pressure much steadier within a day: air keeps its vapour while its temperature changes, and only truly humid air follows saturation.
 
     Args:
         deficit: the column.
@@ -100,9 +103,18 @@ def deficit_in_hpa(deficit: Column, temperature: Series, relative_humidity: Seri
     if np.quantile(share, 0.9) > 3.0:
         return _converted(deficit, values / 100.0, "Pa", "hPa", values[known])
     enough = known.sum() >= ENOUGH_TO_JUDGE
-    if enough and np.quantile(share, 0.99) < 0.1 and 0.2 < 10.0 * np.quantile(share, 0.99) <= 1.0:
-        return _converted(deficit, 10.0 * values, "kPa", "hPa", values[known])
+    if enough and 0.02 < np.quantile(share, 0.99) < 0.12 and np.quantile(10.0 * share, 0.98) <= 1.0:
+        as_hpa, as_kpa = saturation - values, saturation - 10.0 * values
+        if _spread_within_days(as_kpa) < STEADIER * _spread_within_days(as_hpa):
+            return _converted(deficit, 10.0 * values, "kPa", "hPa", values[known])
     return deficit
+
+
+def _spread_within_days(values: Series) -> float:
+    """Median of the standard deviations of 48 half-hours each; infinite without complete ones."""
+    table = values[: len(values) // 48 * 48].reshape(-1, 48)
+    spread = table[np.isfinite(table).all(axis=1)].std(axis=1)
+    return float(np.median(spread)) if spread.size else np.inf
 
 
 def co2_mole_fraction(co2: Column, temperature: Series | None, pressure: Series | None, what: str) -> Column:

@@ -130,7 +130,9 @@ def _costs(towers: Sequence[xr.Dataset], rows: Sequence[np.ndarray] | None) -> s
     """What each variable costs, for each tower that was asked for any half-hour."""
     asked = [tower if rows is None else tower.isel(time=rows[i]) for i, tower in enumerate(towers)]
     names = [str(tower.attrs.get("site", f"tower {i}")) for i, tower in enumerate(towers)]
-    return "\n".join(f"{name}: {table_of_costs(part)}" for name, part in zip(names, asked, strict=True) if part.sizes["time"])
+    return "\n".join(
+        f"{name}: {table_of_costs(part)}" for name, part in zip(names, asked, strict=True) if part.sizes["time"]
+    )
 
 
 def _require_forcing(tower: xr.Dataset, index: int) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..tower_dataset import TowerFileError
 from ..opening import text_file
+from ..tower_dataset import TowerFileError
 from .alma import Alma
 from .ameriflux import AmerifluxBase
 from .base import ReadOptions as ReadOptions

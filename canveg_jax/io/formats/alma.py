@@ -48,6 +48,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "nee": ("NEE",),
 }
 LAI_VARIABLES = ("LAI", "LAI_alternative")
+AFTERWARDS = 101
+"""Flag of values that were made afterwards."""
+
 MISSING = -6900.0
 KINDS = (b"\x89HDF", b"CDF\x01", b"CDF\x02", b"CDF\x05")
 
@@ -90,7 +93,9 @@ class Alma(TowerFormat):
         if "Tair" not in met.names and flux is not None and "Tair" in flux.names:
             met, flux = flux, met
         if "Tair" not in met.names:
-            raise TowerFileError(f"{path.name} holds the fluxes only. Give the file ..._Met.nc as `forcings`, this one as `fluxes`.")
+            raise TowerFileError(
+                f"{path.name} holds the fluxes only. Give the file ..._Met.nc as `forcings`, this one as `fluxes`."
+            )
         start, step = met.intervals()
         if flux is not None:
             other, _ = flux.intervals()
@@ -117,9 +122,13 @@ class Alma(TowerFormat):
                 targets[name] = _target(column, _file_of(column, files))
         known = [flag <= BEST_DRIVER_FLAG for flag in flags.values() if flag is not None]
         sources = [
-            f"{name}: {column.source} ({100 * np.isfinite(column.values).mean():.0f} %)" for name, column in forcing.items()
+            f"{name}: {column.source} ({100 * np.isfinite(column.values).mean():.0f} %)"
+            for name, column in forcing.items()
         ]
-        sources += [f"{name}: {target.source} ({100 * np.mean(target.measured):.0f} % measured)" for name, target in targets.items()]
+        sources += [
+            f"{name}: {target.source} ({100 * np.mean(target.measured):.0f} % measured)"
+            for name, target in targets.items()
+        ]
         return TowerTable(
             start=start,
             step=step,
@@ -166,9 +175,15 @@ class AlmaFile:
             TowerFileError: it is not one number for each half-hour.
         """
         variable = self._dataset[self.require(name)]
-        values = np.asarray(variable.values, dtype=np.float64).reshape(variable.shape[:1] + (-1,)) if variable.ndim else np.empty((0, 0))
+        values = (
+            np.asarray(variable.values, dtype=np.float64).reshape(variable.shape[:1] + (-1,))
+            if variable.ndim
+            else np.empty((0, 0))
+        )
         if "time" not in variable.dims or variable.dims[0] != "time" or values.shape[1] != 1:
-            raise TowerFileError(f"{self.label}: {name} has the dimensions {variable.dims}; expected one number for each half-hour.")
+            raise TowerFileError(
+                f"{self.label}: {name} has the dimensions {variable.dims}; expected one number for each half-hour."
+            )
         column = values[:, 0]
         return np.where(np.isfinite(column) & (column > MISSING) & (np.abs(column) < 1e19), column, np.nan)
 
@@ -195,7 +210,9 @@ class AlmaFile:
         found = re.fullmatch(r"\s*(seconds|minutes|hours|days) since (\d{4}-\d{1,2}-\d{1,2}.*)", units)
         origin = pd.to_datetime(found[2].strip(), errors="coerce") if found else pd.NaT
         if found is None or not isinstance(origin, pd.Timestamp):
-            raise TowerFileError(f"{self.label}: time has the units {units!r}; expected 'seconds since YYYY-MM-DD hh:mm:ss'.")
+            raise TowerFileError(
+                f"{self.label}: time has the units {units!r}; expected 'seconds since YYYY-MM-DD hh:mm:ss'."
+            )
         elapsed = np.asarray(time.values, dtype=np.float64)
         moments = pd.to_timedelta(np.rint(elapsed * UNITS[found[1]]), unit="s")
         start = pd.DatetimeIndex(origin.tz_localize(None) + moments)
@@ -280,6 +297,8 @@ def _file_of(column: str, files: list[AlmaFile]) -> AlmaFile:
 def _driver(name: str, column: str, file: AlmaFile) -> tuple[Column, Series | None]:
     """A driver in our unit, and its flags."""
     values, unit, flag = file.series(column), file.unit(column), file.flag(column)
+    if name == "co2" and flag is not None:
+        flag = np.where(flag == AFTERWARDS, BEST_DRIVER_FLAG, flag)  # the global annual value, which is as good as any
     typical = float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else 0.0
     if name in ("air_temperature", "soil_temperature") and (unit == "K" or typical > 150.0):
         values = values - 273.15
@@ -314,8 +333,14 @@ def _vapour_pressure(
     worst = flags.get("air_temperature")
     if flag is not None:
         worst = flag if worst is None else np.maximum(worst, flag)
-    attributes = {"samples_floored": floored, "method": f"from {kind}", **(flag_shares(worst) if worst is not None else {})}
-    source = f"{pressure.source}, {kind}" if kind == "Qair" and pressure is not None else f"{temperature.source}, {kind}"
+    attributes = {
+        "samples_floored": floored,
+        "method": f"from {kind}",
+        **(flag_shares(worst) if worst is not None else {}),
+    }
+    source = (
+        f"{pressure.source}, {kind}" if kind == "Qair" and pressure is not None else f"{temperature.source}, {kind}"
+    )
     return Column(vapour, source, attributes), worst
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from .. import humidity
 from ..arrays import Series
+from ..bif import read_bif
+from ..opening import archive_members
 from ..tower_dataset import Column, Target, TowerTable
 from ..units import co2_mole_fraction, deficit_in_hpa, humidity_in_percent, percent_to_fraction
 from .base import ReadOptions, TowerFormat, co2_from_option
@@ -114,7 +116,17 @@ class AmerifluxBase(TowerFormat):
             TowerFileError: humidity or LAI is missing, a chosen column does not exist, a unit cannot be right.
             ValueError: the time stamps are no regular series.
         """
-        return read_sensors(TowerCsv(path, options.utc_offset), options, self.name)
+        table = read_sensors(TowerCsv(path, options.utc_offset), options, self.name)
+        return table._replace(attributes={**table.attributes, **_citation(path)})
+
+
+def _citation(path: Path) -> dict[str, str]:
+    """DOI and citation from the metadata that the networks' zip holds beside the data."""
+    if not any("_BIF_" in member for member in archive_members(path)):
+        return {}
+    bif = read_bif(path)
+    found = {"doi": bif.first("GRP_DOI", "DOI"), "citation": bif.first("GRP_DOI", "DOI_CITATION")}
+    return {name: text for name, text in found.items() if text}
 
 
 def read_sensors(file: TowerCsv | CsvPair, options: ReadOptions, format_name: str) -> TowerTable:
@@ -124,7 +136,9 @@ def read_sensors(file: TowerCsv | CsvPair, options: ReadOptions, format_name: st
     photon_flux = [] if "shortwave_in" in options.columns else _best_first("PPFD_IN", names)
     humidities = _choose_humidity(file, options)
     targets = _choose_targets(file, options)
-    flags = {column: flag for choice in targets.values() for column in choice.columns if (flag := ssitc_flag(column, names))}
+    flags = {
+        column: flag for choice in targets.values() for column in choice.columns if (flag := ssitc_flag(column, names))
+    }
     rain = _best_first("P", names)
     lai = lai_column(options, file.require)
     table = file.read(
@@ -174,15 +188,18 @@ def read_sensors(file: TowerCsv | CsvPair, options: ReadOptions, format_name: st
             f"{file.label}: '{column}' was gap-filled by the site team and BASE files carry no flags of filling; none of its "
             "samples counts as measured."
             for column in filled
-        ],
-        attributes={"time_stamp": "start and end in file", "choices": choices, "flags_used": sorted(set(flags.values()))},
+        ]
+        + table.left_out_text(),
+        attributes={
+            "time_stamp": "start and end in file",
+            "choices": choices,
+            "flags_used": sorted(set(flags.values())),
+        },
         looked_for={**LOOKED_FOR, **_looked_for_humidity(options)},
     )
 
 
-LOOKED_FOR = {
-    name: f"{base}, {base}_1_1_1 and the like" for name, base in DRIVER_BASES.items() if name not in OPTIONAL
-}
+LOOKED_FOR = {name: f"{base}, {base}_1_1_1 and the like" for name, base in DRIVER_BASES.items() if name not in OPTIONAL}
 FILLED_IF_TWICE = 0.5
 """A gap-filled column stands for a driver only where all unfilled ones together hold less than this share of its half-hours."""
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ LARGEST_MISSING_CODE = -6900.0
 """Numbers up to this one are codes of missing values (-6999, -7777, -9999 and their kind): nothing that a tower measures is."""
 
 STAMP_NAMES = ("TIMESTAMP_START", "TIMESTAMP_END")
+COUNTED_AT_ONCE = 1 << 20
 ROWS_AT_ONCE = 50_000
 """Rows parsed at a time: it bounds the memory, for a file of any length."""
 
@@ -54,6 +56,7 @@ class CsvHeader(NamedTuple):
         delimiter: what separates the columns: a comma, a semicolon or a tab.
         decimal: the decimal mark.
         first_row: the fields of the first row.
+        delimiters_above: how often the delimiter stands in the header and above it.
     """
 
     names: list[str]
@@ -65,6 +68,7 @@ class CsvHeader(NamedTuple):
     delimiter: str = ","
     decimal: str = "."
     first_row: tuple[str, ...] = ()
+    delimiters_above: int = 0
 
 
 def read_header(path: Path, wanted: Sequence[str] = PREFERENCE) -> CsvHeader | None:
@@ -76,7 +80,7 @@ def read_header(path: Path, wanted: Sequence[str] = PREFERENCE) -> CsvHeader | N
 
 
 def _header(file: TextFile) -> CsvHeader:
-    comments, above, lines = 0, 0, ["", ""]
+    comments, above, lines, skipped = 0, 0, ["", ""], ""
     with file.opened() as content, io.TextIOWrapper(content, encoding=file.encoding, errors="replace") as text:
         for line in text:
             if line.lstrip('"').startswith("#"):
@@ -84,7 +88,7 @@ def _header(file: TextFile) -> CsvHeader:
             elif line.strip(" ,;\t\r\n\ufeff"):
                 lines = [line, next(text, "")]
                 break
-            above += 1
+            above, skipped = above + 1, skipped + line
     delimiter = max(",;\t", key=lines[0].count)
     names = [name.strip().strip("\ufeff").strip() for name in _fields(lines[0], delimiter)]
     while len(names) > 1 and not names[-1]:  # what Excel leaves behind the last column
@@ -102,6 +106,7 @@ def _header(file: TextFile) -> CsvHeader:
         delimiter=delimiter,
         decimal="," if delimiter != "," and re.search(r"\d,\d", lines[1]) else ".",
         first_row=tuple(_fields(lines[1], delimiter)),
+        delimiters_above=(skipped + lines[0]).count(delimiter),
     )
 
 
@@ -165,8 +170,9 @@ class TowerCsv:
         try:
             with (
                 self.file.opened() as content,
+                _Counting(content, header.delimiter.encode()) as counter,
                 pd.read_csv(
-                    content, sep=header.delimiter, decimal=header.decimal, skiprows=header.above + 1, header=None,
+                    io.BufferedReader(counter, COUNTED_AT_ONCE), sep=header.delimiter, decimal=header.decimal, skiprows=header.above + 1, header=None,
                     names=[str(i) for i in range(width)], usecols=sorted(tokens.values(), key=int), index_col=False,
                     na_values=list(MISSING), keep_default_na=False, dtype={tokens[name]: str for name in text},
                     encoding=self.file.encoding, encoding_errors="replace", low_memory=False, skipinitialspace=True,
@@ -178,8 +184,29 @@ class TowerCsv:
         except pd.errors.EmptyDataError:
             pass  # a header without rows: the time stamps say so
         except (pd.errors.ParserError, csv.Error, UnicodeError) as error:
-            raise TowerFileError(f"{self.label}: {_in_plain_words(str(error), header)}") from None
+            raise TowerFileError(f"{self.label}: {_in_plain_words(str(error))}") from None
+        if counter.count != header.delimiters_above + collected.rows * (len(header.first_row) - 1):
+            self._refuse_longer_rows(width)
         return CsvColumns(self.label, header, collected, self._utc_offset)
+
+    def _refuse_longer_rows(self, width: int) -> None:
+        """Find the row that made the count of delimiters wrong; shorter rows, whose rest is missing, are no fault.
+
+        Raises:
+            TowerFileError: a row has fields beyond the header: those in it may be in the wrong columns.
+        """
+        header = self.header
+        with (
+            self.file.opened() as content,
+            io.TextIOWrapper(content, encoding=self.file.encoding, errors="replace") as text,
+        ):
+            rows = csv.reader(itertools.islice(text, header.above + 1, None), delimiter=header.delimiter)
+            for row, fields in enumerate(filter(None, rows)):
+                if any(field.strip() for field in fields[width:]):
+                    raise TowerFileError(
+                        f"{self.label}: row {row} (line {rows.line_num + header.above + 1}) has {len(fields)} fields, expected "
+                        f"{len(header.names)} as in the header. Correct or remove it."
+                    )
 
     def _position(self, name: str) -> int:
         places = [i for i, other in enumerate(self.header.names) if other == name]
@@ -201,7 +228,9 @@ def shares(numbers: Reader, names: Iterable[str]) -> dict[str, float]:
     return {name: float(np.isfinite(v).mean()) if v.size else 0.0 for name, v in numbers(names).items()}
 
 
-def choose_by_share(numbers: Reader, candidates: Mapping[str, Sequence[str]], as_good_as: float = AS_GOOD_AS) -> dict[str, str]:
+def choose_by_share(
+    numbers: Reader, candidates: Mapping[str, Sequence[str]], as_good_as: float = AS_GOOD_AS
+) -> dict[str, str]:
     """For each variable the candidate that holds numbers in most half-hours; of nearly equal ones the first.
 
     Candidates with at least the share `as_good_as` of the half-hours of the fullest count as equal. Variables without
@@ -216,28 +245,43 @@ def choose_by_share(numbers: Reader, candidates: Mapping[str, Sequence[str]], as
     return chosen
 
 
-def text_of_choices(
-    numbers: Reader, chosen: Mapping[str, str], candidates: Mapping[str, Sequence[str]]
-) -> list[str]:
+def text_of_choices(numbers: Reader, chosen: Mapping[str, str], candidates: Mapping[str, Sequence[str]]) -> list[str]:
     """What was chosen from what, one text for each variable: `latent_heat: LE_1_2_1 (100 %); not LE_1_1_1 (8 %)`."""
     texts = []
     for variable, name in chosen.items():
         share = shares(numbers, [name, *candidates.get(variable, ())])
         others = [f"{other} ({100 * part:.0f} %)" for other, part in share.items() if other != name]
-        texts.append(f"{variable}: {name} ({100 * share[name]:.0f} %)" + (f"; not {', '.join(others)}" if others else ""))
+        texts.append(
+            f"{variable}: {name} ({100 * share[name]:.0f} %)" + (f"; not {', '.join(others)}" if others else "")
+        )
     return texts
 
 
-def _in_plain_words(message: str, header: CsvHeader) -> str:
+def _in_plain_words(message: str) -> str:
     """What pandas' parser says about a damaged CSV, in words that help whoever has the file."""
-    if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message):
-        line = int(found[2])
-        return (
-            f"row {line - header.above - 2} (line {line}) has {found[3]} fields, expected {len(header.names)}. Correct or remove it."
-        )
     if "EOF inside string" in message:
         return 'a quotation mark (") is opened and never closed. Remove it.'
     return "it is no table of equal rows. Correct the rows, or use the file as the network delivers it."
+
+
+class _Counting(io.RawIOBase):
+    """A binary file that counts the delimiters that pass: pandas drops fields beyond the header without a word."""
+
+    def __init__(self, content: IO[bytes], delimiter: bytes):
+        super().__init__()
+        self._content, self._delimiter = content, delimiter
+        self.count = 0
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Pass the next bytes on."""
+        data = self._content.read(len(buffer))
+        self.count += data.count(self._delimiter)
+        buffer[: len(data)] = data
+        return len(data)
 
 
 class _Collected:
@@ -319,6 +363,10 @@ class CsvColumns:
     def choices(self, chosen: Mapping[str, str], candidates: Mapping[str, Sequence[str]]) -> list[str]:
         """What was chosen from what, one text for each variable (`text_of_choices`)."""
         return text_of_choices(self.numbers, chosen, candidates)
+
+    def left_out_text(self) -> list[str]:
+        """Warnings about rows that were left out: none are."""
+        return []
 
     def intervals(self) -> tuple[pd.DatetimeIndex, pd.Timedelta]:
         """Start of every interval and the step, from TIMESTAMP_START and TIMESTAMP_END.

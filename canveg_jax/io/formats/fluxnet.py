@@ -98,7 +98,9 @@ class Fluxnet(TowerFormat):
         possible = [column for columns in candidates.values() for column in columns]
         flag_columns = {column: flag_column(column, names) for column in possible}
         raw_columns = {column: raw_column(column, names) for column in possible}
-        sigma_columns = {column: sigma_column(column, names) for name in self.target_columns for column in candidates[name]}
+        sigma_columns = {
+            column: sigma_column(column, names) for name in self.target_columns for column in candidates[name]
+        }
         lai = lai_column(options, file.require)
         humidity_check = "RH" if "RH" in names else None
 
@@ -175,7 +177,10 @@ def _in_our_units(forcing: dict[str, Column], relative_humidity: Series | None, 
     if "co2" in forcing:
         pressure = forcing.get("pressure")
         forcing["co2"] = co2_mole_fraction(
-            forcing["co2"], None if temperature is None else temperature.values, None if pressure is None else pressure.values, what
+            forcing["co2"],
+            None if temperature is None else temperature.values,
+            None if pressure is None else pressure.values,
+            what,
         )
 
 

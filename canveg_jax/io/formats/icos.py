@@ -30,7 +30,9 @@ class IcosEtc(TowerFormat):
         header = read_header(path)
         if header is None or not header.both_stamps or header.comments or is_filled(header):
             return False
-        return _holds(header, WEATHER) != _holds(header, FLUXES) and (_network(path) or _holds(header, ("NEE", "SC", "TA")))
+        return _holds(header, WEATHER) != _holds(header, FLUXES) and (
+            _network(path) or _holds(header, ("NEE", "SC", "TA"))
+        )
 
     def read(self, path: Path, options: ReadOptions) -> TowerTable:
         """Read the pair; see `TowerFormat.read`. Half-hours that only one of the files has are left out, with a warning.
@@ -43,7 +45,9 @@ class IcosEtc(TowerFormat):
         second = self._second(path, options)
         if second is None:
             has, lacks, other = (
-                ("weather", "fluxes, u* and CO2", "FLUXES") if _holds(first.header, WEATHER) else ("fluxes", "weather", "METEO")
+                ("weather", "fluxes, u* and CO2", "FLUXES")
+                if _holds(first.header, WEATHER)
+                else ("fluxes", "weather", "METEO")
             )
             raise TowerFileError(
                 f"{first.label} holds the {has} only; expected its twin with {lacks} too. Give the {other} file as `fluxes`, or use "
@@ -54,7 +58,9 @@ class IcosEtc(TowerFormat):
 
     def _second(self, path: Path, options: ReadOptions) -> TowerCsv | None:
         if options.fluxes is not None:
-            return TowerCsv(options.fluxes, options.utc_offset, ("FLUXES",) if options.fluxes == path else ("FLUXES", "METEO"))
+            return TowerCsv(
+                options.fluxes, options.utc_offset, ("FLUXES",) if options.fluxes == path else ("FLUXES", "METEO")
+            )
         in_archive = any("FLUXES" in PurePosixPath(member).name.upper() for member in archive_members(path))
         return TowerCsv(path, options.utc_offset, ("FLUXES",)) if in_archive else None
 

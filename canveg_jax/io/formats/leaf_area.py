@@ -35,7 +35,12 @@ def chosen_lai(options: ReadOptions) -> Lai | None:
 
 
 def leaf_area(
-    options: ReadOptions, column: str | None, numbers: Mapping[str, Series], what: str, start: pd.DatetimeIndex, step: pd.Timedelta
+    options: ReadOptions,
+    column: str | None,
+    numbers: Mapping[str, Series],
+    what: str,
+    start: pd.DatetimeIndex,
+    step: pd.Timedelta,
 ) -> Column:
     """Leaf area `[time]` from the column that `lai_column` named, or from what the user gave (`leaf_area_index`)."""
     given = Column(numbers[column], column) if column is not None else chosen_lai(options)

@@ -61,11 +61,18 @@ class PairColumns:
         self._start = pd.DatetimeIndex(common)
         if len(common) > 1:
             check_step(self._start, label)
-        self.left_out = len(start.union(other)) - len(common)
+        self._left_out = len(start.union(other)) - len(common)
+        self._label = label
 
     def intervals(self) -> tuple[pd.DatetimeIndex, pd.Timedelta]:
         """Start of every interval that both files have, and the step."""
         return self._start, self._step
+
+    def left_out_text(self) -> list[str]:
+        """A warning about half-hours that only one of the files has; none where both have all."""
+        if not self._left_out:
+            return []
+        return [f"{self._label}: {self._left_out} half-hours that only one of the two files has are left out."]
 
     def numbers(self, names: Iterable[str | None]) -> dict[str, Series]:
         """Columns as float64 arrays `[time]`; see `CsvColumns.numbers`."""

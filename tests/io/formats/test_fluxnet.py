@@ -200,7 +200,10 @@ def test_unusable_leaf_area(written, lai, message):
     [
         (lambda d: d.drop(columns="TA_F"), "no column for air_temperature; looked for TA_F, TA_F_MDS"),
         (lambda d: d.drop(columns="CO2_F_MDS"), r"no column for co2; .* or co2=<umol mol-1>"),
-        (lambda d: d.assign(SWC_F_MDS_1=d["SWC_F_MDS_1"] * np.where(np.arange(ROWS) < 40, 1, 0.01)), "change in row 40"),
+        (
+            lambda d: d.assign(SWC_F_MDS_1=d["SWC_F_MDS_1"] * np.where(np.arange(ROWS) < 40, 1, 0.01)),
+            "change in row 40",
+        ),
         (lambda d: d.assign(PA_F=d["PA_F"] * 10), "expected kPa, this looks like hPa"),
     ],
 )
