@@ -86,9 +86,10 @@ def read_bif(path: Path, site: str | None = None) -> Bif:
     sites = list(dict.fromkeys(table["SITE_ID"].astype(str)))
     if site is None and len(sites) == 1:
         site = sites[0]
-    if site not in sites:
+    if site is None or site not in sites:
         raise TowerFileError(
-            f"{label}: expected metadata of {'one site' if site is None else site}; it has {', '.join(sites[:8]) or 'none'}. Name one "
+            f"{label}: expected metadata of {'one site' if site is None else site}; it has "
+            f"{', '.join(sites[:8]) or 'none'}. Name one "
             "of them."
         )
     groups: dict[str, dict[str, dict[str, str]]] = {}
@@ -131,7 +132,8 @@ def _table(path: Path) -> tuple[pd.DataFrame, str]:
         ) from error
     if not set(COLUMNS) <= set(table.columns):
         raise TowerFileError(
-            f"{label}: expected metadata (BIF) with the columns {', '.join(COLUMNS)}; it has {', '.join(map(str, table.columns[:8]))}."
+            f"{label}: expected metadata (BIF) with the columns {', '.join(COLUMNS)}; it has "
+            f"{', '.join(map(str, table.columns[:8]))}."
         )
     return table, label
 

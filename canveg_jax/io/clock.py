@@ -101,7 +101,8 @@ def check_clock(shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, 
         return []
     where = f"latitude {place.latitude:g}, longitude {place.longitude:g}, utc_offset {place.utc_offset:g}"
     at_night = [
-        f"{what}: {100 * clock.at_night:.0f} % of the measured shortwave fall into the night at {where}. Check the sign of the latitude, "
+        f"{what}: {100 * clock.at_night:.0f} % of the measured shortwave fall into the night at {where}. Check the "
+        "sign of the latitude, "
         "and the dates."
     ]
     if clock.correlation < LEAST_CORRELATION:
@@ -115,7 +116,8 @@ def check_clock(shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, 
         raise TowerFileError(text)
     if pieces := _shifted_pieces(shortwave, start, step, place):
         return [
-            f"{what}: in a part of the record the measured shortwave is not where the sun is at {where}: {'; '.join(pieces)}. Was the "
+            f"{what}: in a part of the record the measured shortwave is not where the sun is at {where}: "
+            f"{'; '.join(pieces)}. Was the "
             "clock on daylight saving time, or set? Correct the stamps there, or leave that part out."
         ]
     if abs(clock.shift) > WARN_HOURS:
@@ -175,7 +177,7 @@ def _sunny_days(shortwave: Series, step: pd.Timedelta, most: int) -> np.ndarray 
     if days < LEAST_DAYS:
         return None
     table = shortwave[: days * in_a_day].reshape(days, in_a_day)
-    complete = np.isfinite(table).all(axis=1)
+    complete = np.asarray(np.isfinite(table).all(axis=1))
     sunny = complete & (np.where(complete[:, None], table, 0.0).max(axis=1) > 100.0)
     chosen = np.flatnonzero(sunny)
     if chosen.size < LEAST_DAYS:

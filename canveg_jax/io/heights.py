@@ -17,6 +17,14 @@ LONGEST_GAP = 183
 """Days between two surveys over which the height is drawn linearly."""
 
 
+def _is_metadata(height: Any) -> bool:
+    return isinstance(height, str | Path) and (Path(height).suffix.lower() == ".xlsx" or _is_archive(Path(height)))
+
+
+def _is_archive(path: Path) -> bool:
+    return path.is_file() and bool(archive_members(path))
+
+
 def canopy_height(height: Any, site: str | None, start: pd.DatetimeIndex, step: pd.Timedelta) -> Column:
     """Canopy height `[time]`, m, missing before the first and after the last survey.
 
@@ -30,10 +38,7 @@ def canopy_height(height: Any, site: str | None, start: pd.DatetimeIndex, step: 
         TowerFileError: the table is unusable, or a height is not between 0 and 100 m.
     """
     if isinstance(height, bool) or not isinstance(height, (int, float, np.integer, np.floating)):
-        is_bif = isinstance(height, str | Path) and (
-            Path(height).suffix.lower() == ".xlsx" or archive_members(Path(height))
-        )
-        if is_bif:
+        if _is_metadata(height):
             bif = read_bif(Path(height), site)
             table, source = bif.series("GRP_HEIGHTC", "HEIGHTC"), f"{bif.label}, HEIGHTC"
         else:

@@ -104,7 +104,8 @@ def lai_table(lai: Any, name: str = "lai") -> tuple[pd.Series, str]:
     if isinstance(lai, Sequence):
         return _clean(_from_list(lai, name), name), f"table of {len(lai)} dates"
     raise TowerFileError(
-        f"{name}: expected a number, a table of dates or the name of a column; got {type(lai).__name__}. An array has no dates: give a "
+        f"{name}: expected a number, a table of dates or the name of a column; got {type(lai).__name__}. An array "
+        "has no dates: give a "
         "pandas.Series with dates as index."
     )
 
@@ -116,7 +117,8 @@ def _from_frame(frame: pd.DataFrame, name: str) -> pd.Series:
     values = next((c for c in frame.columns if str(c).lower().startswith(name)), None)
     if dates is None or values is None:
         raise TowerFileError(
-            f"{name}: the table has the columns {', '.join(map(str, frame.columns))}; expected `date` and `{name}`, or dates as index and one "
+            f"{name}: the table has the columns {', '.join(map(str, frame.columns))}; expected `date` and `{name}`, "
+            "or dates as index and one "
             "column."
         )
     return pd.Series(frame[values].to_numpy(), index=frame[dates].to_numpy())
@@ -159,15 +161,26 @@ def _clean(table: pd.Series, name: str) -> pd.Series:
         index = pd.DatetimeIndex(moments)
     if index.tz is not None:
         raise TowerFileError(f"{name}: the series needs dates without time zone (local standard time) as index.")
-    numbers = pd.Series(pd.to_numeric(pd.Series(table.to_numpy()), errors="coerce").to_numpy(dtype=float), index=index)
-    lost = np.flatnonzero(numbers.isna().to_numpy() & ~pd.isna(table.to_numpy()))
-    if lost.size:
+    values = [_number(value) for value in table]
+    lost = [i for i, value in enumerate(values) if value is None]
+    if lost:
         raise TowerFileError(f"{name}: entry {lost[0]} holds {table.iloc[lost[0]]!r}; expected a number.")
-    given = numbers.dropna().sort_index()
-    given = given[(given > -900.0)]
+    numbers = pd.Series(np.asarray(values, dtype=np.float64), index=index)
+    kept = numbers.to_numpy() > -900.0  # a code of missing values is none, and NaN compares as false
+    given = pd.Series(numbers.to_numpy()[kept], index=index[kept]).sort_index()
     if given.empty or given.index.has_duplicates or (given < 0).any():
         raise TowerFileError(f"{name}: the series needs at least one value, each date once, and no negative values.")
     return given
+
+
+def _number(value: Any) -> float | None:
+    """A number, NaN where it is missing, None where it is something else."""
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, str) and not value.strip()):
+        return np.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _years(index: pd.Index) -> bool:
@@ -202,7 +215,8 @@ def _from_column(column: Column, middle: pd.DatetimeIndex) -> Column:
 
 def _days(middle: pd.DatetimeIndex, rows: np.ndarray) -> float:
     """Days from the first to the last of the rows."""
-    return float((middle[rows[-1]] - middle[rows[0]]) / pd.Timedelta(days=1))
+    times = middle.to_numpy()[rows]
+    return float((times[-1] - times[0]) / np.timedelta64(1, "D"))
 
 
 def _in_units(values: Series, source: str) -> tuple[Series, dict[str, Any]]:

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from .opening import text_file
 from .tower_dataset import TowerFileError
 
 MODIS_DATE = re.compile(r"A(\d{4})(\d{3})")
+NUMBER = re.compile(r"[+-]?\d*\.?\d+(?:[eE][+-]?\d+)?|\d+\.")
 MODIS_SCALE = 0.1
 MODIS_FILL = 249.0
 """The numbers from here to 255 say why there is none."""
@@ -29,7 +31,8 @@ FIRST_PIXEL = 5
 def read_lai_table(path: Path, quantity: str = "lai") -> pd.Series:
     """Leaf area index (m2 m-2) or another quantity by date from a file.
 
-    * A MODIS subset of ORNL's fixed sites (no header; a date `AYYYYDDD` in the third column, then 17 x 17 pixels): the pixel of the
+    * A MODIS subset of ORNL's fixed sites (no header; a date `AYYYYDDD` in the third column, then 17 x 17 pixels): the pixel
+    of the
       tower, else the mean of its eight neighbours. Whole numbers are tenths, 249 to 255 are no numbers; rows of `FparLai_QC`
       in the same file remove what the backup algorithm made. A running median over three composites takes single clouds away.
     * A BIF (xlsx or CSV with SITE_ID, GROUP_ID, ...): the means of GRP_LAI.
@@ -73,7 +76,7 @@ def _modis(rows: list[list[str]], name: str) -> pd.Series:
     lai_rows = [row for row in rows if "Lai" in row[0] and "QC" not in row[0] and "StdDev" not in row[0]] or [
         row for row in rows if not re.search(r"Fpar|QC|StdDev", row[0])
     ]
-    values: dict[pd.Timestamp, float] = {}
+    values: dict[Any, float] = {}
     raw = [_pixels(row) for row in lai_rows]
     known = np.concatenate([p[np.isfinite(p) & (p < MODIS_FILL)] for p in raw]) if raw else np.empty(0)
     scale = MODIS_SCALE if known.size and np.all(known == np.round(known)) and known.max() > 12.0 else 1.0
@@ -87,7 +90,7 @@ def _modis(rows: list[list[str]], name: str) -> pd.Series:
         if np.isfinite(value):
             found = MODIS_DATE.fullmatch(row[2])
             assert found is not None
-            day = pd.Timestamp(int(found[1]), 1, 1) + pd.Timedelta(days=int(found[2]) - 1)
+            day = pd.to_datetime(found[1] + found[2], format="%Y%j")
             values[day] = scale * value
     if not values:
         raise TowerFileError(
@@ -95,7 +98,7 @@ def _modis(rows: list[list[str]], name: str) -> pd.Series:
             "Take another period, or give a number."
         )
     series = pd.Series(values).sort_index()
-    return series.rolling(3, center=True, min_periods=1).median()
+    return pd.Series(series.rolling(3, center=True, min_periods=1).median())
 
 
 def _scaled(name: str) -> bool:
@@ -103,7 +106,7 @@ def _scaled(name: str) -> bool:
 
 
 def _pixels(row: list[str]) -> np.ndarray:
-    return pd.to_numeric(pd.Series(row[FIRST_PIXEL:], dtype=object), errors="coerce").to_numpy(dtype=float)
+    return np.array([float(text) if NUMBER.fullmatch(text) else np.nan for text in row[FIRST_PIXEL:]])
 
 
 def _centre(pixels: np.ndarray) -> float:

@@ -44,7 +44,8 @@ def read_site(path: str | Path, site: str | None = None, **changes: Any) -> Site
     if "utc_offset" not in constants and "longitude" in constants:
         constants["utc_offset"] = float(np.round(constants["longitude"] / 15.0))
         warnings.warn(
-            f"{path.name} does not say its time zone; utc_offset = {constants['utc_offset']:g} is that of the longitude. Give utc_offset "
+            f"{path.name} does not say its time zone; utc_offset = {constants['utc_offset']:g} is that of the "
+            "longitude. Give utc_offset "
             "if the stamps are in another standard time.",
             TowerDataWarning,
             stacklevel=2,

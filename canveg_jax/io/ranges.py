@@ -35,7 +35,8 @@ def only_plausible(targets: Mapping[str, Target], what: str) -> tuple[dict[str, 
         if count:
             rows = np.flatnonzero(outside & measured)
             texts.append(
-                f"{what}: {name} (column {target.source}): {count} sample(s) outside the plausible range {lower:g} to {upper:g} do "
+                f"{what}: {name} (column {target.source}): {count} sample(s) outside the plausible range {lower:g} "
+                f"to {upper:g} do "
                 f"not count as measured, first {target.values[rows[0]]:g} in row {rows[0]}."
             )
         checked[name] = target._replace(measured=measured & ~outside, outside=int(outside.sum()))

@@ -41,7 +41,8 @@ def read_tower(
     """Read half-hourly or hourly tower data into one dataset with canonical names.
 
     The format is recognised by the file's content: FLUXNET / ONEFlux (SUBSET, FULLSET or FLUXMET, HH or HR; also ICOS),
-    FLUXNET-CH4, AmeriFlux BASE, the METEO and FLUXES of ICOS, PLUMBER2 / ALMA NetCDF, the prepared pair of files of JAX-CanVeg, or
+    FLUXNET-CH4, AmeriFlux BASE, the METEO and FLUXES of ICOS, PLUMBER2 / ALMA NetCDF, the prepared pair of files of
+    JAX-CanVeg, or
     one registered with `canveg_jax.io.formats.register`. CSVs may be packed (gzip; zip as the networks deliver it) and in any
     usual encoding. Columns are selected by name, of several that would do the one with most half-hours. Missing values stay
     NaN; nothing but leaf area is interpolated, nothing is clipped or scaled (a site's `lai_scale` and the model's floors act
@@ -53,7 +54,8 @@ def read_tower(
         site: adds name, coordinates and UTC offset to the attributes; clock and place of the file are checked with it.
         time_stamp: for files with a single time stamp, which end of the interval it marks. Default: what its name says
             (TIMESTAMP_END, TIMESTAMP_START). Files with both stamps need no choice.
-        lai: leaf area index: a number, a column name, or a table of dates (`canveg_jax.io.lai.lai_table`): a series or frame, a list
+        lai: leaf area index: a number, a column name, or a table of dates (`canveg_jax.io.lai.lai_table`): a series or
+        frame, a list
             of [date, number], a CSV with date,lai, a MODIS subset, a BIF. Tables are drawn linearly over up to 30 days. Needed
             for FLUXNET and AmeriFlux; for other files it replaces their LAI.
         co2: umol mol-1, used if the file has no CO2 column.
@@ -76,7 +78,8 @@ def read_tower(
         * `forcing_complete`: every required forcing variable is finite and within its range;
         * `forcing_good` (FLUXNET): no driver has a flag above 1.
 
-        Units, meaning and source column are in each variable's `attrs`, with what was converted (`converted`) and counted; format,
+        Units, meaning and source column are in each variable's `attrs`, with what was converted (`converted`) and counted;
+        format,
         step, file names, their SHA-256 and the choices among columns (`choices`) in the dataset's. Samples of a flux outside its
         plausible range, or discarded by a flag, are not measured.
 

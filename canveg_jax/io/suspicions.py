@@ -43,7 +43,8 @@ def _supersaturated(forcing: Mapping[str, Column], what: str) -> list[str]:
     if share <= LARGEST_SHARE_SUPERSATURATED:
         return []
     return [
-        f"{what}: vapour_pressure ({forcing['vapour_pressure'].source}) exceeds saturation at the air temperature by more than 5 % in "
+        f"{what}: vapour_pressure ({forcing['vapour_pressure'].source}) exceeds saturation at the air temperature by "
+        "more than 5 % in "
         f"{100 * share:.0f} % of the half-hours. Check the units and the columns of humidity and temperature."
     ]
 
@@ -66,8 +67,10 @@ def _stuck(forcing: Mapping[str, Column], start: pd.DatetimeIndex, step: pd.Time
             continue
         first = int(edges[:-1][stuck][0])
         texts.append(
-            f"{what}: {name} (column {forcing[name].source}) keeps one value for more than {STUCK_DAYS:g} days: {rows} half-hours in "
-            f"{int(stuck.sum())} run(s), first {values[first]:g} from {start[first]}. Is the sensor stuck? Set these to missing (-9999)."
+            f"{what}: {name} (column {forcing[name].source}) keeps one value for more than {STUCK_DAYS:g} days: "
+            f"{rows} half-hours in "
+            f"{int(stuck.sum())} run(s), first {values[first]:g} from {start[first]}. Is the sensor stuck? Set these "
+            "to missing (-9999)."
         )
     return texts
 
@@ -94,6 +97,7 @@ def _repeated_days(forcing: Mapping[str, Column], start: pd.DatetimeIndex, step:
         return []
     day = start[first + int(index[duplicated][0]) * in_a_day]
     return [
-        f"{what}: {int(duplicated.sum())} day(s) repeat the weather of another day to the last digit, first {day:%Y-%m-%d}. Was a "
+        f"{what}: {int(duplicated.sum())} day(s) repeat the weather of another day to the last digit, first "
+        f"{day:%Y-%m-%d}. Was a "
         "piece of the file copied? Set such days to missing, or expect them to count twice."
     ]

@@ -59,8 +59,10 @@ def parse_stamps(text: pd.Series, what: str, utc_offset: float | None = None) ->
         row = others.index[np.flatnonzero(zoned)[0]]
         if utc_offset is None:
             raise ValueError(
-                f"{what}: row {row} has the time stamp {text.iloc[row]!r} with a time zone; expected local standard time. Give the "
-                "site (with its utc_offset), so that stamps can be converted, or write them as YYYYMMDDHHMM in local standard time."
+                f"{what}: row {row} has the time stamp {text.iloc[row]!r} with a time zone; expected local standard "
+                "time. Give the "
+                "site (with its utc_offset), so that stamps can be converted, or write them as YYYYMMDDHHMM in local "
+                "standard time."
             )
         moments = pd.to_datetime(others[zoned], format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
         parsed[others.index[zoned]] = moments + pd.Timedelta(hours=utc_offset)

@@ -191,7 +191,9 @@ def target_variables(name: str, target: Target | None, size: int) -> dict[str, A
     info = TARGET_TABLE[name]
     if target is None:
         target = Target(np.full(size, np.nan), np.zeros(size, dtype=bool), "none")
-    attrs = {"units": info.unit, "long_name": info.long_name, "sign": info.sign, "source_column": target.source}
+    attrs: dict[str, Any] = {
+        "units": info.unit, "long_name": info.long_name, "sign": info.sign, "source_column": target.source
+    }  # fmt: skip
     if info.cf_standard_name:
         attrs["standard_name"] = info.cf_standard_name
     mask_attrs = {"units": "1", "long_name": f"{info.long_name}: measured, not filled"}

@@ -23,7 +23,8 @@ class TowerFiles:
     """Site and files of one tower. Formats are those of `canveg_jax.io.read_tower`.
 
     Args:
-        site: name of a preset (`US-Bi1`), path of a site YAML or of a file with metadata (`canveg_jax.io.place.read_site`: BIF, the
+        site: name of a preset (`US-Bi1`), path of a site YAML or of a file with metadata (`canveg_jax.io.place.read_site`:
+        BIF, the
             zip that holds it, ALMA NetCDF), or a mapping of site constants, in which `preset: NAME` or `metadata: FILE` give
             those that are not there.
         forcings: file with the weather (FLUXNET and AmeriFlux files hold the fluxes as well).
@@ -31,7 +32,8 @@ class TowerFiles:
         test_forcings: the same for the test period; without it the end of the record can be the test part.
         test_fluxes: see `test_forcings`.
         site_options: changes of site constants, for example `{n_layers: 1, lai_scale: 0.1}`.
-        lai: leaf area index: a number, the name of a column, or a table of dates: a file (CSV with date,lai, MODIS subset, BIF), a
+        lai: leaf area index: a number, the name of a column, or a table of dates: a file (CSV with date,lai, MODIS subset,
+        BIF), a
             list of [date, number], or a mapping.
         co2: umol mol-1, used where the file has no CO2.
         columns: canonical name -> column of the file, where the default choice is not wanted.

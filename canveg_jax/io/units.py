@@ -58,7 +58,8 @@ def percent_to_fraction(percent: Column, what: str) -> Column:
         first = positive[0] <= 1.0
         row = int(np.flatnonzero((values > 0.0) & ((values <= 1.0) != first))[0])
         raise TowerFileError(
-            f"{what}: soil_water_content (column {percent.source}): {100 * low:.0f} % of it lies below 1, the rest above; it looks "
+            f"{what}: soil_water_content (column {percent.source}): {100 * low:.0f} % of it lies below 1, the rest "
+            "above; it looks "
             f"like a fraction in one part and like percent in another (change in row {row}). Bring all of it to percent."
         )
     return percent._replace(values=values / 100.0)
@@ -77,7 +78,8 @@ def deficit_in_hpa(deficit: Column, temperature: Series, relative_humidity: Seri
 
     A relative humidity of the same tower decides, where there is one. Else a deficit that mostly exceeds what saturated air holds
     is taken as Pa; and one of air that would hardly be drier than 90 % in ten days or more is taken as kPa where that makes
-    the vapour pressure much steadier within a day: air keeps its vapour while its temperature changes, and only truly humid air follows saturation.
+    the vapour pressure much steadier within a day: air keeps its vapour while its temperature changes, and only truly humid
+    air follows saturation.
 
     Args:
         deficit: the column.

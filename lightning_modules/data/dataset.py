@@ -69,7 +69,8 @@ class TowerDataset(torch.utils.data.Dataset):
             self.incomplete.append(int((~complete).sum()))
         if not any(len(k) for k in kept):
             raise ValueError(
-                f"no half-hour with complete forcing is left ({sum(self.incomplete)} were left out). Mend these columns, or widen "
+                f"no half-hour with complete forcing is left ({sum(self.incomplete)} were left out). Mend these "
+                "columns, or widen "
                 f"the period.\n{_costs(towers, rows)}"
             )
 

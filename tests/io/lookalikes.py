@@ -57,12 +57,14 @@ def weather(
     return pd.DataFrame(
         {
             "TA": temperature, "SW": shortwave, "LW": 320.0 + rng.normal(0.0, 5.0, len(time)), "RH": humidity,
-            "e": saturation * humidity / 100.0, "VPD": 10.0 * saturation * (1.0 - humidity / 100.0), "WS": 1.5 + rng.gamma(2, 0.4, len(time)),
+            "e": saturation * humidity / 100.0, "VPD": 10.0 * saturation * (1.0 - humidity / 100.0),
+            "WS": 1.5 + rng.gamma(2, 0.4, len(time)),
             "CO2": 410.0 + rng.normal(0.0, 2.0, len(time)), "PA": 100.0 + rng.normal(0.0, 0.1, len(time)),
             "USTAR": 0.25 + rng.gamma(2, 0.06, len(time)), "TS": 16.0 + 3.0 * np.cos(2 * np.pi * (hour - 17.0) / 24.0),
             "SWC": 25.0 + np.linspace(5.0, -5.0, len(time)), "P": np.where(rng.random(len(time)) < 0.02, 0.4, 0.0),
             "LE": 0.35 * shortwave + rng.normal(0.0, 12.0, len(time)), "H": 0.25 * shortwave + rng.normal(0.0, 10.0, len(time)),
-            "G": 0.08 * shortwave + rng.normal(0.0, 2.0, len(time)), "NETRAD": 0.72 * shortwave - 40.0 + rng.normal(0.0, 5.0, len(time)),
+            "G": 0.08 * shortwave + rng.normal(0.0, 2.0, len(time)),
+            "NETRAD": 0.72 * shortwave - 40.0 + rng.normal(0.0, 5.0, len(time)),
             "NEE": 3.0 - 0.018 * shortwave + rng.normal(0.0, 1.0, len(time)),
         },
         index=time,
@@ -88,9 +90,12 @@ def table(columns: dict[str, object], **changes: object) -> str:
 def fluxnet_columns(data: pd.DataFrame) -> dict[str, object]:
     """A FULLSET: everything measured."""
     filled = {
-        "TA_F_MDS": "TA", "TA_F": "TA", "SW_IN_F_MDS": "SW", "SW_IN_F": "SW", "LW_IN_F_MDS": "LW", "LW_IN_F": "LW", "LW_IN_JSB_F": "LW",
-        "VPD_F_MDS": "VPD", "VPD_F": "VPD", "PA": "PA", "PA_F": "PA", "P": "P", "P_F": "P", "WS": "WS", "WS_F": "WS", "USTAR": "USTAR",
-        "RH": "RH", "NETRAD": "NETRAD", "CO2_F_MDS": "CO2", "TS_F_MDS_1": "TS", "TS_F_MDS_2": "TS", "SWC_F_MDS_1": "SWC", "G_F_MDS": "G",
+        "TA_F_MDS": "TA", "TA_F": "TA", "SW_IN_F_MDS": "SW", "SW_IN_F": "SW", "LW_IN_F_MDS": "LW", "LW_IN_F": "LW",
+        "LW_IN_JSB_F": "LW",
+        "VPD_F_MDS": "VPD", "VPD_F": "VPD", "PA": "PA", "PA_F": "PA", "P": "P", "P_F": "P", "WS": "WS", "WS_F": "WS",
+        "USTAR": "USTAR",
+        "RH": "RH", "NETRAD": "NETRAD", "CO2_F_MDS": "CO2", "TS_F_MDS_1": "TS", "TS_F_MDS_2": "TS",
+        "SWC_F_MDS_1": "SWC", "G_F_MDS": "G",
         "LE_F_MDS": "LE", "H_F_MDS": "H", "NEE_CUT_REF": "NEE", "NEE_VUT_REF": "NEE",
     }  # fmt: skip
     columns: dict[str, object] = dict(stamps(data))
@@ -110,7 +115,8 @@ def fluxnet(data: pd.DataFrame, **changes: object) -> str:
 def ameriflux(data: pd.DataFrame, head: str = "# Site: XX-Tst,,,\n# Version: 1-5,,,\n", **changes: object) -> str:
     """AMF_XX-Tst_BASE_HH_1-5.csv."""
     names = {
-        "CO2": "CO2", "FC": "NEE", "LE": "LE", "H": "H", "G": "G", "WS": "WS", "USTAR": "USTAR", "PA": "PA", "RH": "RH", "TA": "TA",
+        "CO2": "CO2", "FC": "NEE", "LE": "LE", "H": "H", "G": "G", "WS": "WS", "USTAR": "USTAR", "PA": "PA",
+        "RH": "RH", "TA": "TA",
         "SWC_1_1_1": "SWC", "TS_1_1_1": "TS", "NETRAD": "NETRAD", "SW_IN": "SW", "LW_IN": "LW", "P": "P",
     }  # fmt: skip
     return head + table(
@@ -120,7 +126,8 @@ def ameriflux(data: pd.DataFrame, head: str = "# Site: XX-Tst,,,\n# Version: 1-5
 
 def icos(data: pd.DataFrame) -> tuple[str, str]:
     """ICOSETC_XX-Tst_METEO_L2.csv and ..._FLUXES_L2.csv."""
-    weather_names = {"TA": "TA", "RH": "RH", "PA": "PA", "SW_IN": "SW", "LW_IN": "LW", "WS": "WS", "P": "P", "SWC_1": "SWC", "TS_1": "TS",
+    weather_names = {"TA": "TA", "RH": "RH", "PA": "PA", "SW_IN": "SW", "LW_IN": "LW", "WS": "WS", "P": "P",
+    "SWC_1": "SWC", "TS_1": "TS",
                      "G_1": "G", "NETRAD": "NETRAD"}  # fmt: skip
     flux_names = {"NEE": "NEE", "LE": "LE", "H": "H", "USTAR": "USTAR", "CO2": "CO2"}
     flags = {f"{name}_SSITC_TEST": 0 for name in ("FC", "H", "LE")}
@@ -134,7 +141,8 @@ def icos(data: pd.DataFrame) -> tuple[str, str]:
 def fluxnet_ch4(data: pd.DataFrame, gap: np.ndarray, **changes: object) -> str:
     """FLX_XX-Tst_FLUXNET-CH4_HH_...: fluxes missing where `gap`, filled in their `_F` columns."""
     columns: dict[str, object] = dict(stamps(data))
-    for name, source in {"SW_IN": "SW", "TA": "TA", "USTAR": "USTAR", "NETRAD": "NETRAD", "SWC": "SWC", "TS_1": "TS", "TS_2": "TS", "WS": "WS",
+    for name, source in {"SW_IN": "SW", "TA": "TA", "USTAR": "USTAR", "NETRAD": "NETRAD", "SWC": "SWC", "TS_1": "TS",
+    "TS_2": "TS", "WS": "WS",
                          "PA": "PA", "VPD": "VPD", "CO2": "CO2"}.items():  # fmt: skip
         columns[name] = data[source].to_numpy()
     for name in ("NEE", "H", "LE", "G"):
@@ -176,7 +184,8 @@ def alma(data: pd.DataFrame, folder: Path, *, official: bool = True, **scalars: 
     )  # fmt: skip
     flux = xr.Dataset(
         {
-            "Ustar": cube(data["USTAR"]), "Rnet": cube(data["NETRAD"]), "Qle": cube(data["LE"]), "Qh": cube(data["H"]), "Qg": cube(data["G"]),
+            "Ustar": cube(data["USTAR"]), "Rnet": cube(data["NETRAD"]), "Qle": cube(data["LE"]),
+            "Qh": cube(data["H"]), "Qg": cube(data["G"]),
             "NEE": cube(data["NEE"]), "Qle_qc": cube(np.arange(len(data)) % 3), "Qle_uc": cube(zero + 9.0),
         },
         coords=coordinates, attrs={"site_code": "XX-Tst"},
@@ -195,14 +204,17 @@ def alma(data: pd.DataFrame, folder: Path, *, official: bool = True, **scalars: 
 
 
 BIF_ROWS = [
-    ("1", "GRP_LOCATION", "LOCATION_LAT", "38.1"), ("1", "GRP_LOCATION", "LOCATION_LONG", "-121.5"), ("2", "GRP_UTC_OFFSET", "UTC_OFFSET", "-8"),
+    ("1", "GRP_LOCATION", "LOCATION_LAT", "38.1"), ("1", "GRP_LOCATION", "LOCATION_LONG", "-121.5"), ("2",
+    "GRP_UTC_OFFSET", "UTC_OFFSET", "-8"),
     ("3", "GRP_HEIGHTC", "HEIGHTC", "0.064"), ("3", "GRP_HEIGHTC", "HEIGHTC_STATISTIC", "Standard Deviation"),
-    ("3", "GRP_HEIGHTC", "HEIGHTC_DATE", "20190610"), ("4", "GRP_HEIGHTC", "HEIGHTC", "0.8"), ("4", "GRP_HEIGHTC", "HEIGHTC_STATISTIC", "Mean"),
+    ("3", "GRP_HEIGHTC", "HEIGHTC_DATE", "20190610"), ("4", "GRP_HEIGHTC", "HEIGHTC", "0.8"), ("4", "GRP_HEIGHTC",
+    "HEIGHTC_STATISTIC", "Mean"),
     ("4", "GRP_HEIGHTC", "HEIGHTC_DATE", "201906121200"), ("5", "GRP_HEIGHTC", "HEIGHTC", "0.2"),
     ("5", "GRP_HEIGHTC", "HEIGHTC_STATISTIC", "Mean"), ("5", "GRP_HEIGHTC", "HEIGHTC_DATE", "20190601"),
     ("6", "GRP_LAI", "LAI", "1.5"), ("6", "GRP_LAI", "LAI_STATISTIC", "Mean"), ("6", "GRP_LAI", "LAI_DATE", "20190525"),
     ("7", "GRP_LAI", "LAI", "2.5"), ("7", "GRP_LAI", "LAI_STATISTIC", "Mean"), ("7", "GRP_LAI", "LAI_DATE", "20190618"),
-    ("8", "GRP_DOI", "DOI", "10.17190/AMF/0000000"), ("8", "GRP_DOI", "DOI_CITATION", "A. Team (2019) AmeriFlux BASE XX-Tst, Ver. 1-5"),
+    ("8", "GRP_DOI", "DOI", "10.17190/AMF/0000000"), ("8", "GRP_DOI", "DOI_CITATION",
+    "A. Team (2019) AmeriFlux BASE XX-Tst, Ver. 1-5"),
     ("9", "GRP_IGBP", "IGBP", "CRO"),
 ]  # fmt: skip
 """Metadata with the trap that the first height is a standard deviation, and dates of several lengths out of order."""

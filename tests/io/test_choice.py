@@ -137,7 +137,8 @@ def test_fluxes_out_of_range_are_counted_and_not_measured(base, data):
 
 @pytest.mark.parametrize(
     "code",
-    ["-9999", "-9999.0", "-9999.00000", "-9.999e+03", "-99999", "-6999", "-6999.00", "-7777", "-7999.0", "NA", "NaN", "NAN", "", "NULL", "N/A", "#N/A",
+    ["-9999", "-9999.0", "-9999.00000", "-9.999e+03", "-99999", "-6999", "-6999.00", "-7777", "-7999.0", "NA", "NaN",
+    "NAN", "", "NULL", "N/A", "#N/A",
      "inf", "-inf", "1.#QNAN", "--", " -9999 ", "None"],
 )  # fmt: skip
 def test_codes_of_missing_values(tmp_path, data, code):

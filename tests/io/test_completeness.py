@@ -28,7 +28,8 @@ def test_what_each_variable_costs_and_what_it_alone_costs(tower):
     record = read_tower(tower, lai=2.0)
     costs = costs_of_forcing(record)
     assert costs == {
-        "friction_velocity": Cost(40, 0, 30), "air_temperature": Cost(20, 0, 0), "pressure": Cost(0, 1, 1), "longwave_in": Cost(0, 1, 1),
+        "friction_velocity": Cost(40, 0, 30), "air_temperature": Cost(20, 0, 0), "pressure": Cost(0, 1, 1),
+        "longwave_in": Cost(0, 1, 1),
         "vapour_pressure": Cost(20, 0, 0),
     }  # fmt: skip
     assert list(costs)[0] == "friction_velocity"

@@ -44,11 +44,13 @@ def test_every_way_of_giving_a_table_of_dates_is_the_same(own_csv):
     series = pd.Series(NUMBERS, index=pd.to_datetime(DATES))
     pairs = list(zip(DATES, NUMBERS, strict=True))
     ways = {
-        "series": series, "text dates": pd.Series(NUMBERS, index=DATES), "unsorted": series.iloc[::-1], "frame": series.to_frame("x"),
+        "series": series, "text dates": pd.Series(NUMBERS, index=DATES), "unsorted": series.iloc[::-1],
+        "frame": series.to_frame("x"),
         "columns": pd.DataFrame({"date": DATES, "LAI": NUMBERS}).rename(columns=str.lower), "mapping": dict(pairs),
         "days": dict(zip([datetime.date.fromisoformat(d) for d in DATES], NUMBERS, strict=True)), "pairs": pairs,
         "mappings": [{"date": d, "lai": n} for d, n in pairs], "one by one": [{d: n} for d, n in pairs],
-        "compact": pd.Series(NUMBERS, index=[int(d.replace("-", "")) for d in DATES]), "file": own_csv, "name of a file": str(own_csv),
+        "compact": pd.Series(NUMBERS, index=[int(d.replace("-", "")) for d in DATES]), "file": own_csv,
+        "name of a file": str(own_csv),
         "yaml": yaml.safe_load("\n".join(f"- [{d}, {n}]" for d, n in pairs)),
     }  # fmt: skip
     for way, lai in ways.items():

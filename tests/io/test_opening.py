@@ -70,7 +70,8 @@ def lines_with(text: str, surplus: str) -> str:
         lambda t: "\n".join(",".join(f'"{f}"' for f in line.split(",")) for line in t.splitlines()).encode(),
     ],
     ids=[
-        "bom-crlf", "cr", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "decimal-commas", "semicolons", "tabs", "one-comma", "excel", "excel-rows",
+        "bom-crlf", "cr", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "decimal-commas", "semicolons", "tabs",
+        "one-comma", "excel", "excel-rows",
         "empty-rows", "ctrl-z", "spaces", "blank-lines-before", "quoted",
     ],
 )  # fmt: skip
@@ -99,7 +100,8 @@ def test_the_half_hours_of_an_archive_are_found_by_name(tmp_path, text, expected
     path = archive(
         tmp_path / "AMF_XX-Tst_FLUXNET_2019.zip",
         **{
-            "AMF_XX-Tst_FLUXNET_FULLSET_HH_2019__csv": text, "AMF_XX-Tst_FLUXNET_FULLSET_DD_2019__csv": "TIMESTAMP,TA_F\n20190601,1\n",
+            "AMF_XX-Tst_FLUXNET_FULLSET_HH_2019__csv": text,
+            "AMF_XX-Tst_FLUXNET_FULLSET_DD_2019__csv": "TIMESTAMP,TA_F\n20190601,1\n",
             "AMF_XX-Tst_FLUXNET_ERA5_HH_1981-2019__csv": "TIMESTAMP_START,TIMESTAMP_END,TA_ERA\n", "README__txt_": "x",
             "AMF_XX-Tst_FLUXNET_BIF_2019__csv": "SITE_ID\n", "AMF_XX-Tst_FLUXNET_AUXMETEO_HH_2019__csv": "a\n",
         },
@@ -142,7 +144,8 @@ def test_archives_that_leave_a_choice_or_hold_nothing(tmp_path, text):
         (lambda t: t + b"201906030000,2019\n", "row 96 has the time stamp '2019'"),
         (lambda t: t.replace(b"201906010200,", b"201906010200,7,", 1), r"row 3 \(line 5\) has 74 fields, expected 73"),
         (lambda t: t.replace(b"\n", b'\n"', 3), "quotation mark"),
-        (lambda t: b"\n".join([t.split(b"\n")[0], *(b"1," + r for r in t.split(b"\n")[1:-1])]), "first row has 74 fields, the header 73"),
+        (lambda t: b"\n".join([t.split(b"\n")[0], *(b"1," + r for r in t.split(b"\n")[1:-1])]),
+        "first row has 74 fields, the header 73"),
         (lambda t: b"\n".join([t.split(b"\n")[0], b"," * 72, *t.split(b"\n")[1:]]), "is it a row of units"),
     ],
 )  # fmt: skip

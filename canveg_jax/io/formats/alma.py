@@ -77,7 +77,8 @@ class Alma(TowerFormat):
         if not (names := variables_of(path)):
             return None
         return (
-            f"{path.name}: a NetCDF file with {', '.join(sorted(names)[:8])}, ...; expected ALMA's names (Tair, SWdown, Wind, Qair, "
+            f"{path.name}: a NetCDF file with {', '.join(sorted(names)[:8])}, ...; expected ALMA's names (Tair, "
+            "SWdown, Wind, Qair, "
             "Psurf in the file ..._Met.nc of PLUMBER2 or FluxnetLSM). Daily files and results of models cannot drive it."
         )
 
@@ -101,7 +102,8 @@ class Alma(TowerFormat):
             other, _ = flux.intervals()
             if len(other) != len(start) or (other != start).any():
                 raise TowerFileError(
-                    f"{met.label} and {flux.label} must have the same half-hours; one has {len(start)} from {start[0]}, the other "
+                    f"{met.label} and {flux.label} must have the same half-hours; one has {len(start)} from "
+                    f"{start[0]}, the other "
                     f"{len(other)} from {other[0]}. Use files of one period."
                 )
         files = [file for file in (met, flux) if file is not None]
@@ -154,7 +156,8 @@ class AlmaFile:
         towers = {d: n for d, n in sizes.items() if d in ("x", "y", "lat", "lon", "latitude", "longitude")}
         if "time" not in self._dataset.sizes or towers:
             raise TowerFileError(
-                f"{path.name}: expected one tower on the dimensions (time, y, x) with one y and one x; got {dict(self._dataset.sizes)}."
+                f"{path.name}: expected one tower on the dimensions (time, y, x) with one y and one x; got "
+                f"{dict(self._dataset.sizes)}."
             )
         self.names = {str(name) for name in self._dataset.data_vars}
 
@@ -368,6 +371,7 @@ def _warnings(forcing: Mapping[str, Column], label: str) -> list[str]:
     if not worst:
         return []
     return [
-        f"{label}: drivers filled by reanalysis, statistics or with medium quality (flag 2 or more): {worst}. The values are kept; "
+        f"{label}: drivers filled by reanalysis, statistics or with medium quality (flag 2 or more): {worst}. The "
+        "values are kept; "
         "'forcing_good' is false in these rows."
     ]

@@ -24,7 +24,8 @@ from ..timestamps import check_step, parse_stamps, stamps_from_day_and_hour
 from ..tower_dataset import TowerFileError
 
 MISSING = (
-    "NA", "NaN", "nan", "NAN", "N/A", "#N/A", "n/a", "NULL", "null", "None", "none", "", " ", "-", "--", "?", "1.#QNAN", "-1.#IND",
+    "NA", "NaN", "nan", "NAN", "N/A", "#N/A", "n/a", "NULL", "null", "None", "none", "", " ", "-", "--", "?",
+    "1.#QNAN", "-1.#IND",
     "#DIV/0!", "#VALUE!",
 )  # fmt: skip
 """Texts that stand for a missing value."""
@@ -172,7 +173,8 @@ class TowerCsv:
                 self.file.opened() as content,
                 _Counting(content, header.delimiter.encode()) as counter,
                 pd.read_csv(
-                    io.BufferedReader(counter, COUNTED_AT_ONCE), sep=header.delimiter, decimal=header.decimal, skiprows=header.above + 1, header=None,
+                    io.BufferedReader(counter, COUNTED_AT_ONCE), sep=header.delimiter, decimal=header.decimal,
+                    skiprows=header.above + 1, header=None,
                     names=[str(i) for i in range(width)], usecols=sorted(tokens.values(), key=int), index_col=False,
                     na_values=list(MISSING), keep_default_na=False, dtype={tokens[name]: str for name in text},
                     encoding=self.file.encoding, encoding_errors="replace", low_memory=False, skipinitialspace=True,
@@ -427,7 +429,8 @@ class CsvColumns:
         if wrong.size:
             row = int(wrong[0])
             raise TowerFileError(
-                f"{self._file_name}: row {row} has {calendar[1]} {day[row]:g} and {calendar[2]} {hour[row]:g}; the decimals of the "
+                f"{self._file_name}: row {row} has {calendar[1]} {day[row]:g} and {calendar[2]} {hour[row]:g}; the "
+                "decimals of the "
                 f"day are not that hour. Give {calendar[1]} as whole days (1 = 1 January)."
             )
         return np.floor(day + 1e-6)

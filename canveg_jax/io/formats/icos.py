@@ -50,7 +50,8 @@ class IcosEtc(TowerFormat):
                 else ("fluxes", "weather", "METEO")
             )
             raise TowerFileError(
-                f"{first.label} holds the {has} only; expected its twin with {lacks} too. Give the {other} file as `fluxes`, or use "
+                f"{first.label} holds the {has} only; expected its twin with {lacks} too. Give the {other} file as "
+                "`fluxes`, or use "
                 "the file ..._FLUXNET_..., which holds both."
             )
         pair = CsvPair(first, second) if _holds(first.header, WEATHER) else CsvPair(second, first)

@@ -113,7 +113,8 @@ def test_icos_pair_in_a_zip_and_its_halves_alone(tmp_path, data):
     meteo, fluxes = lookalikes.icos(data)
     both = archive(
         tmp_path / "ICOSETC_XX-Tst_ARCHIVE_L2.zip", ICOSETC_XXANDTst_METEO_L2__csv=meteo, ICOSETC_XXANDTst_FLUXES_L2__csv=fluxes,
-        ICOSETC_XXANDTst_METEOSENS_L2__csv="TIMESTAMP_START,TIMESTAMP_END,TA_1_1_1\n", ICOSETC_XXANDTst_VARINFO_METEO_L2__csv="x\n",
+        ICOSETC_XXANDTst_METEOSENS_L2__csv="TIMESTAMP_START,TIMESTAMP_END,TA_1_1_1\n",
+        ICOSETC_XXANDTst_VARINFO_METEO_L2__csv="x\n",
     )  # fmt: skip
     agrees(read_tower(both, lai=2.0), data, humidity=4e-3)
     for name, text, message in (
