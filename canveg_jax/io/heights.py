@@ -39,7 +39,7 @@ def canopy_height(height: Any, site: str | None, start: pd.DatetimeIndex, step: 
     """
     if isinstance(height, bool) or not isinstance(height, (int, float, np.integer, np.floating)):
         if _is_metadata(height):
-            bif = read_bif(Path(height), site)
+            bif = read_bif(Path(str(height)), site)
             table, source = bif.series("GRP_HEIGHTC", "HEIGHTC"), f"{bif.label}, HEIGHTC"
         else:
             table, source = lai_table(height, "canopy_height")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from canveg_jax.io import TowerDataWarning, TowerFileError, read_tower
-from canveg_jax.io.formats.ameriflux import ssitc_flag
+from canveg_jax.io.formats.sensor_names import ssitc_flag
 from canveg_jax.io.ranges import plausible_range
 from tests.io import lookalikes
 from tests.io.lookalikes import weather

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,10 +15,12 @@ from ..opening import archive_members
 from ..tower_dataset import Column, Target, TowerTable
 from ..units import co2_mole_fraction, deficit_in_hpa, humidity_in_percent, percent_to_fraction
 from .base import ReadOptions, TowerFormat, co2_from_option
-from .csv import AS_GOOD_AS, Reader, TowerCsv, choose_by_share, read_header, shares
+from .choices import AS_GOOD_AS, Reader, choose_by_share, shares
+from .csv import TowerCsv, read_header
 from .fluxnet import is_filled
 from .leaf_area import lai_column, leaf_area
 from .pair import CsvPair
+from .sensor_names import columns_of, is_filled_name, ssitc_flag
 
 DRIVER_BASES: dict[str, str] = {
     "air_temperature": "TA",
@@ -48,43 +49,6 @@ HUMIDITY_BASES: dict[str, str] = {"RH": "relative humidity", "VPD": "deficit", "
 OPTIONAL = ("longwave_in",)
 PAR_PER_SHORTWAVE = 4.6 / 2.0
 """umol J-1: photosynthetic photon flux per global radiation (half of it, 4.6 umol per joule)."""
-
-QUALIFIERS = re.compile(
-    r"(?P<pi>_PI)?(?P<filled>_F)?(?:_(?P<h>\d+)_(?P<v>\d+)_(?P<r>\d+|A)|_(?P<layer>\d+))?", re.ASCII
-)  # fmt: skip
-
-
-class SensorColumn(NamedTuple):
-    """A column name taken apart. Sorting puts the column to prefer first."""
-
-    filled: bool
-    processed: bool
-    vertical: int
-    horizontal: int
-    replicate: int
-    name: str
-
-
-def columns_of(base: str, names: Iterable[str]) -> list[SensorColumn]:
-    """Columns of one base name, best first: not gap-filled, not processed by the site team, highest sensor.
-
-    Names follow `BASE[_PI][_F][_H_V_R | _H_V_A | _layer]` (horizontal, vertical with 1 = highest, replicate; A =
-    mean of replicates). A name that does not match in full (`T_SONIC_SIGMA` for base `T_SONIC`; `_SD`, `_N`, `_QC`)
-    is another variable. Means (no position, layer mean, A) come before single sensors of the same height.
-    """
-    found = []
-    for name in names:
-        match = QUALIFIERS.fullmatch(name, len(base)) if name.startswith(base) else None
-        if match:
-            replicate = 0 if match["r"] in (None, "A") else int(match["r"])
-            vertical = int(match["v"] or match["layer"] or 0)
-            found.append(
-                SensorColumn(
-                    filled=bool(match["filled"]), processed=bool(match["pi"]), vertical=vertical,
-                    horizontal=int(match["h"] or 0), replicate=replicate, name=name,
-                )
-            )  # fmt: skip
-    return sorted(found)
 
 
 class TargetChoice(NamedTuple):
@@ -209,17 +173,13 @@ PROCESSED_AS_GOOD_AS = 0.5
 
 def _fullest(columns: Sequence[str], numbers: Reader, as_good_as: float = AS_GOOD_AS) -> str:
     """The column with most half-hours; gap-filled ones, which come last, only where the others are much emptier."""
-    unfilled = [name for name in columns if not _is_filled_name(name)]
+    unfilled = [name for name in columns if not is_filled_name(name)]
     first = choose_by_share(numbers, {"": unfilled}, as_good_as).get("")
     last = choose_by_share(numbers, {"": [name for name in columns if name not in unfilled]}, as_good_as).get("")
     if first is None or last is None:
         return first or last or columns[0]
     share = shares(numbers, [first, last])
     return first if share[first] >= FILLED_IF_TWICE * share[last] else last
-
-
-def _is_filled_name(name: str) -> bool:
-    return re.search(r"_F(?=_|$)", name) is not None
 
 
 def _use_photon_flux(forcing: dict[str, Column], best: Mapping[str, str], numbers: Reader) -> None:
@@ -248,18 +208,6 @@ def _choose_drivers(file: TowerCsv | CsvPair, options: ReadOptions) -> dict[str,
         name: [file.require(options.columns[name])] if name in options.columns else _best_first(base, file.names)
         for name, base in DRIVER_BASES.items()
     }
-
-
-def ssitc_flag(column: str, names: Collection[str]) -> str | None:
-    """The steadiness and turbulence flag of a flux column: `LE_SSITC_TEST`, with the position of the sensor or without."""
-    match = re.fullmatch(r"([A-Z][A-Z0-9]*?)((?:_PI)?(?:_F)?)((?:_\d+){0,2}(?:_\d+|_A)?)", column)
-    if match is None:
-        return None
-    base = "FC" if match[1] == "NEE" else match[1]
-    candidates = [f"{base}{match[3]}_SSITC_TEST", f"{base}_SSITC_TEST{match[3]}", f"{base}_SSITC_TEST"]
-    if not match[3]:  # the only sensor of a kind may have its position in the flag alone
-        candidates += [name for name in names if re.fullmatch(rf"{base}(_\d+)*_SSITC_TEST(_\d+)*", name)][:1]
-    return next((name for name in candidates if name in names), None)
 
 
 def _choose_humidity(file: TowerCsv | CsvPair, options: ReadOptions) -> dict[str, list[str]]:
@@ -316,7 +264,7 @@ def _choose_targets(file: TowerCsv | CsvPair, options: ReadOptions) -> dict[str,
     for name, base in TARGET_BASES.items():
         if name in options.columns:
             given = file.require(options.columns[name])
-            filled = _is_filled_name(given)
+            filled = is_filled_name(given)
             choices[name] = TargetChoice([given], filled=filled)
             continue
         found = columns_of(base, file.names)

@@ -10,9 +10,9 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,8 @@ from ..arrays import Series
 from ..opening import PREFERENCE, TextFile, text_file
 from ..timestamps import check_step, parse_stamps, stamps_from_day_and_hour
 from ..tower_dataset import TowerFileError
+from .choices import choose_by_share, text_of_choices
+from .csv_rows import CollectedRows, CountingFile
 
 MISSING = (
     "NA", "NaN", "nan", "NAN", "N/A", "#N/A", "n/a", "NULL", "null", "None", "none", "", " ", "-", "--", "?",
@@ -30,16 +32,10 @@ MISSING = (
 )  # fmt: skip
 """Texts that stand for a missing value."""
 
-LARGEST_MISSING_CODE = -6900.0
-"""Numbers up to this one are codes of missing values (-6999, -7777, -9999 and their kind): nothing that a tower measures is."""
-
 STAMP_NAMES = ("TIMESTAMP_START", "TIMESTAMP_END")
 COUNTED_AT_ONCE = 1 << 20
 ROWS_AT_ONCE = 50_000
 """Rows parsed at a time: it bounds the memory, for a file of any length."""
-
-AS_GOOD_AS = 0.95
-"""A candidate with at least this share of the half-hours of the fullest one is taken before those that come after it."""
 
 SINGLE_STAMPS = "TIMESTAMP_END or TIMESTAMP_START, or Year, DoY, Hour"
 
@@ -167,11 +163,11 @@ class TowerCsv:
             )
         width = max(len(header.names), len(header.first_row))
         tokens = {name: str(position) for name, position in positions.items()}
-        collected = _Collected(self.label, tokens, text)
+        collected = CollectedRows(self.label, tokens, text)
         try:
             with (
                 self.file.opened() as content,
-                _Counting(content, header.delimiter.encode()) as counter,
+                CountingFile(content, header.delimiter.encode()) as counter,
                 pd.read_csv(
                     io.BufferedReader(counter, COUNTED_AT_ONCE), sep=header.delimiter, decimal=header.decimal,
                     skiprows=header.above + 1, header=None,
@@ -221,44 +217,6 @@ class TowerCsv:
         return places[0]
 
 
-Reader = Callable[[Iterable[str | None]], Mapping[str, Series]]
-"""Gives columns `[time]` by name."""
-
-
-def shares(numbers: Reader, names: Iterable[str]) -> dict[str, float]:
-    """The share of half-hours in which each column holds a number."""
-    return {name: float(np.isfinite(v).mean()) if v.size else 0.0 for name, v in numbers(names).items()}
-
-
-def choose_by_share(
-    numbers: Reader, candidates: Mapping[str, Sequence[str]], as_good_as: float = AS_GOOD_AS
-) -> dict[str, str]:
-    """For each variable the candidate that holds numbers in most half-hours; of nearly equal ones the first.
-
-    Candidates with at least the share `as_good_as` of the half-hours of the fullest count as equal. Variables without
-    candidates are left out; if no candidate holds a number, the first one is taken.
-    """
-    chosen = {}
-    for variable, names in candidates.items():
-        if names:
-            share = shares(numbers, names)
-            enough = as_good_as * max(share.values())
-            chosen[variable] = next(name for name in names if share[name] >= enough)
-    return chosen
-
-
-def text_of_choices(numbers: Reader, chosen: Mapping[str, str], candidates: Mapping[str, Sequence[str]]) -> list[str]:
-    """What was chosen from what, one text for each variable: `latent_heat: LE_1_2_1 (100 %); not LE_1_1_1 (8 %)`."""
-    texts = []
-    for variable, name in chosen.items():
-        share = shares(numbers, [name, *candidates.get(variable, ())])
-        others = [f"{other} ({100 * part:.0f} %)" for other, part in share.items() if other != name]
-        texts.append(
-            f"{variable}: {name} ({100 * share[name]:.0f} %)" + (f"; not {', '.join(others)}" if others else "")
-        )
-    return texts
-
-
 def _in_plain_words(message: str) -> str:
     """What pandas' parser says about a damaged CSV, in words that help whoever has the file."""
     if "EOF inside string" in message:
@@ -266,77 +224,10 @@ def _in_plain_words(message: str) -> str:
     return "it is no table of equal rows. Correct the rows, or use the file as the network delivers it."
 
 
-class _Counting(io.RawIOBase):
-    """A binary file that counts the delimiters that pass: pandas drops fields beyond the header without a word."""
-
-    def __init__(self, content: IO[bytes], delimiter: bytes):
-        super().__init__()
-        self._content, self._delimiter = content, delimiter
-        self.count = 0
-
-    def readable(self) -> bool:
-        """It can be read."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Pass the next bytes on."""
-        data = self._content.read(len(buffer))
-        self.count += data.count(self._delimiter)
-        buffer[: len(data)] = data
-        return len(data)
-
-
-class _Collected:
-    """Parts of a file put one below the other: numbers as float64, stamps as text."""
-
-    def __init__(self, label: str, tokens: Mapping[str, str], text: Sequence[str]):
-        self.label, self._tokens, self.text = label, tokens, list(text)
-        self._parts: dict[str, list[Any]] = {name: [] for name in tokens}
-        self.unreadable: dict[str, tuple[int, Any]] = {}
-        self.rows = 0
-
-    def add(self, part: pd.DataFrame) -> None:
-        """Take the columns of the next rows; the first text in a column of numbers is remembered with its row."""
-        for name, token in self._tokens.items():
-            column = part[token]
-            if name in self.text:
-                self._parts[name].append(column.astype("object").to_numpy())
-                continue
-            if column.dtype.kind in "fiu":
-                values = column.to_numpy(dtype=np.float64, copy=True)
-            else:
-                numeric = pd.Series(pd.to_numeric(column, errors="coerce"))
-                bad = np.flatnonzero((numeric.isna() & column.notna()).to_numpy())
-                if bad.size and name not in self.unreadable:
-                    self.unreadable[name] = (self.rows + int(bad[0]), column.iloc[bad[0]])
-                values = numeric.to_numpy(dtype=np.float64, copy=True)
-            values[~np.isfinite(values) | (values <= LARGEST_MISSING_CODE)] = np.nan
-            self._parts[name].append(values)
-        self.rows += len(part)
-
-    def column(self, name: str) -> np.ndarray:
-        """The whole column, without the empty rows that spreadsheets leave at the end."""
-        parts = self._parts[name]
-        if len(parts) != 1:
-            empty = np.empty(0, dtype=object if name in self.text else np.float64)
-            parts[:] = [np.concatenate(parts) if parts else empty]
-        return parts[0][: self._used()]
-
-    def _used(self) -> int:
-        """Rows up to the last one that has a time stamp; all, if there is no column of stamps."""
-        if not self.text:
-            return self.rows
-        used, ends = self.rows, [self._parts[name][-1] for name in self.text if self._parts[name]]
-        last = len(ends[0]) if ends else 0
-        while last and all(pd.isna(end[last - 1]) or end[last - 1] == "\x1a" for end in ends):
-            last, used = last - 1, used - 1
-        return used
-
-
 class CsvColumns:
     """Columns of one file in memory, as numbers with missing values as NaN, and as time stamps."""
 
-    def __init__(self, file_name: str, header: CsvHeader, collected: _Collected, utc_offset: float | None = None):
+    def __init__(self, file_name: str, header: CsvHeader, collected: CollectedRows, utc_offset: float | None = None):
         self._file_name = file_name
         self._header = header
         self._collected = collected

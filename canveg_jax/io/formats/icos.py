@@ -9,11 +9,12 @@ from pathlib import Path, PurePosixPath
 
 from ..opening import archive_members
 from ..tower_dataset import TowerFileError, TowerTable
-from .ameriflux import columns_of, read_sensors
+from .ameriflux import read_sensors
 from .base import ReadOptions, TowerFormat
 from .csv import CsvHeader, TowerCsv, read_header
 from .fluxnet import is_filled
 from .pair import CsvPair
+from .sensor_names import columns_of
 
 WEATHER, FLUXES = ("TA", "SW_IN", "PA"), ("FC", "NEE", "LE", "H")
 

@@ -11,7 +11,8 @@ from ...spelling import did_you_mean
 from ..arrays import Series
 from ..timestamps import check_step
 from ..tower_dataset import TowerFileError
-from .csv import CsvColumns, TowerCsv, choose_by_share, text_of_choices
+from .choices import choose_by_share, text_of_choices
+from .csv import CsvColumns, TowerCsv
 
 
 class CsvPair:

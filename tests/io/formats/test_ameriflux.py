@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from canveg_jax.io import TowerDataWarning, TowerFileError, read_tower
-from canveg_jax.io.formats.ameriflux import columns_of
+from canveg_jax.io.formats.sensor_names import columns_of
 from canveg_jax.io.humidity import oneflux_saturation_vapour_pressure, saturation_vapour_pressure_kpa
 from canveg_jax.physics.thermodynamics import saturation_vapour_pressure
 
