@@ -187,7 +187,8 @@ def _in_our_units(forcing: dict[str, Column], relative_humidity: Series | None, 
 def is_filled(header: CsvHeader) -> bool:
     """Whether variables are gap-filled the FLUXNET way; AmeriFlux BASE, which has the same stamps, has comment lines."""
     return not header.comments and any(
-        name.endswith(("_F", "_F_MDS")) or name.startswith(("NEE_VUT", "NEE_CUT")) for name in header.names
+        (name.endswith(("_F", "_F_MDS")) and not name.endswith("_PI_F")) or name.startswith(("NEE_VUT", "NEE_CUT"))
+        for name in header.names
     )
 
 

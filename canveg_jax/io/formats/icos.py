@@ -27,13 +27,12 @@ class IcosEtc(TowerFormat):
     two_files = True
 
     def recognises(self, path: Path) -> bool:
-        """Both stamps, no filled variables, and either weather or fluxes, not both."""
+        """Both stamps, no filled variables, and either fluxes alone, or weather without u*."""
         header = read_header(path)
         if header is None or not header.both_stamps or header.comments or is_filled(header):
             return False
-        return _holds(header, WEATHER) != _holds(header, FLUXES) and (
-            _network(path) or _holds(header, ("NEE", "SC", "TA"))
-        )
+        weather, fluxes = _holds(header, WEATHER), _holds(header, FLUXES)
+        return weather != fluxes and (fluxes or not _holds(header, ("USTAR",)))
 
     def read(self, path: Path, options: ReadOptions) -> TowerTable:
         """Read the pair; see `TowerFormat.read`. Half-hours that only one of the files has are left out, with a warning.
@@ -69,9 +68,3 @@ class IcosEtc(TowerFormat):
 
 def _holds(header: CsvHeader, bases: tuple[str, ...]) -> bool:
     return any(columns_of(base, header.names) for base in bases)
-
-
-def _network(path: Path) -> bool:
-    """Whether the name is one of ICOS: then one of the two kinds of columns is enough."""
-    names = [path.name, *archive_members(path)]
-    return any(part in PurePosixPath(name).name.upper() for name in names for part in ("ICOS", "METEO", "FLUXES"))
