@@ -117,6 +117,8 @@ class TrainingCLI(LightningCLI):
         config = self.settings
         check_precision(config.trainer.precision, config.data.dtype)
         _check_strategy(config.trainer.strategy)
+        fitted = [name for name, weight in (config.model.weights or {}).items() if weight > 0]
+        config.data.targets = list(dict.fromkeys([*config.data.targets, *fitted]))
         if config.data.val_every == 0 or config.trainer.limit_val_batches == 0:
             for watcher in ("checkpoint", "early_stopping"):
                 if config[watcher].monitor == "val/loss":

@@ -18,8 +18,9 @@ from .targets import DEFAULT_TARGETS, check_targets
 
 Batch = dict[str, Any]
 """`forcing`: {name: `[time]`}, `history`: {name: `[time]`} (of `canveg_jax.io.antecedents.ANTECEDENTS`), `site`: int
-`[time]`, `target` and `measured`: {name: `[time]`}, `row`: int `[time]`, `counted`: bool `[time]`, false for half-hours that
-only fill up the batch of one of several processes (nothing is measured there)."""
+`[time]`, `target`, `measured`, and `sigma` of targets to which the files give one: {name: `[time]`}, `row`: int `[time]`,
+`counted`: bool `[time]`, false for half-hours that only fill up the batch of one of several processes (nothing is measured
+there)."""
 
 
 class TowerDataset(torch.utils.data.Dataset):
@@ -38,6 +39,7 @@ class TowerDataset(torch.utils.data.Dataset):
 
     Attributes:
         incomplete: per tower, how many of the asked rows were left out because forcing is missing or out of range.
+        sigma: standard deviation of the random error of each target to which a file gives one.
         history: the past of each half-hour, as the towers have it (`with_antecedents`); NaN for a tower that lacks a column.
         time: start of each half-hour's interval, `numpy.datetime64[ns]` `[n]`.
 
@@ -81,12 +83,14 @@ class TowerDataset(torch.utils.data.Dataset):
         self.forcing = {name: torch.as_tensor(gather(name, np.nan), dtype=dtype) for name in FORCING_TABLE}
         past = [name for name in ANTECEDENTS if any(name in tower for tower in towers)]
         self.history = {name: torch.as_tensor(gather(name, np.nan), dtype=dtype) for name in past}
-        self.target, self.measured = {}, {}
+        self.target, self.measured, self.sigma = {}, {}, {}
         for name in self.targets:
             values = gather(name, np.nan)
             measured = gather(f"{name}_measured", False).astype(bool) & np.isfinite(values)
             self.target[name] = torch.as_tensor(np.where(measured, values, np.nan), dtype=dtype)
             self.measured[name] = torch.as_tensor(measured)
+            if any(f"{name}_sigma" in tower for tower in towers):
+                self.sigma[name] = torch.as_tensor(gather(f"{name}_sigma", np.nan), dtype=dtype)
         self.site = torch.as_tensor(np.concatenate([np.full(len(k), i) for i, k in enumerate(kept)]), dtype=torch.int64)
         self.row = torch.as_tensor(np.concatenate(kept), dtype=torch.int64)
         self.time = np.concatenate(
@@ -111,6 +115,7 @@ class TowerDataset(torch.utils.data.Dataset):
             "site": self.site[index],
             "target": {name: column[index] for name, column in self.target.items()},
             "measured": {name: column[index] & counted for name, column in self.measured.items()},
+            "sigma": {name: column[index] for name, column in self.sigma.items()},
             "row": self.row[index],
             "counted": counted,
         }

@@ -24,7 +24,7 @@ class FluxNetwork(FluxTask):
     Args:
         inputs: names of `NETWORK_INPUTS`.
         hidden, activation: of the perceptron.
-        le_weight, weights, loss: as of `HybridCanopy`; the outputs are the weighted targets.
+        le_weight, weights, loss, random_error: as of `HybridCanopy`; the outputs are the weighted targets.
         lr, weight_decay: of AdamW.
     """
 
@@ -43,11 +43,12 @@ class FluxNetwork(FluxTask):
         le_weight: float = 0.5,
         weights: dict[str, float] | None = None,
         loss: LossKind | dict[str, LossKind] = "squared",
+        random_error: str | dict[str, list[float]] | None = None,
         lr: float = 3e-3,
         weight_decay: float = 0.0,
     ):
         flux_loss = FluxLoss(loss_weights(le_weight, weights), loss)
-        super().__init__(flux_loss, tuple(flux_loss.weights))
+        super().__init__(flux_loss, tuple(flux_loss.weights), random_error)
         self.inputs = check_inputs(inputs)
         self.targets = tuple(flux_loss.weights)
         self.perceptron = Perceptron(len(self.inputs), hidden, len(self.targets), activation=activation)
@@ -56,7 +57,7 @@ class FluxNetwork(FluxTask):
         self.register_buffer("target_mean", torch.zeros(len(self.targets), dtype=torch.float64))
         self.save_hyperparameters({
             "inputs": list(inputs), "hidden": list(hidden), "activation": activation, "le_weight": le_weight,
-            "weights": weights, "loss": loss, "lr": lr, "weight_decay": weight_decay,
+            "weights": weights, "loss": loss, "random_error": random_error, "lr": lr, "weight_decay": weight_decay,
         })  # fmt: skip
 
     def take_statistics(self, statistics: ScalingStatistics) -> None:

@@ -77,6 +77,8 @@ class HybridCanopy(FluxTask):
         freeze: names of parameters, of closures, `stress` or `observation`: not trained.
         loss: `squared`, `huber` or `laplace`, or one for each target by name; errors are in units of the training
             standard deviation.
+        random_error: weights of samples by how well they are known: `file`, `fitted` or `{latent_heat: [8.8, 0.13]}`
+            (`models.error_weights`); None: all alike.
         network_lr: learning rate of the stress module and of closures without a rate of their own (AdamW).
         parameter_lr: learning rate of the unconstrained process parameters and of the observed shares.
         weight_decay: of the networks' weights (decoupled, AdamW).
@@ -110,6 +112,7 @@ class HybridCanopy(FluxTask):
         le_weight: float = 0.5,
         weights: dict[str, float] | None = None,
         loss: LossKind | dict[str, LossKind] = "squared",
+        random_error: str | dict[str, list[float]] | None = None,
         network_lr: float = 1e-2,
         parameter_lr: float = 1e-2,
         weight_decay: float = 0.0,
@@ -123,7 +126,7 @@ class HybridCanopy(FluxTask):
     ):
         self._stages = read_stages(stages, freeze)
         elsewhere = [target for stage in self._stages for target in stage.weights or ()]
-        super().__init__(FluxLoss(loss_weights(le_weight, weights, elsewhere), loss), DEFAULT_TARGETS)
+        super().__init__(FluxLoss(loss_weights(le_weight, weights, elsewhere), loss), DEFAULT_TARGETS, random_error)
         self.sites = tuple(as_site(site) for site in sites)
         if not self.sites:
             raise ValueError("HybridCanopy: expected at least one site; got none.")
@@ -161,7 +164,8 @@ class HybridCanopy(FluxTask):
             "closures": closures_specification(self.closures),
             "observation": None if self.observation is None else self.observation.config,
             "stages": stages, "freeze": list(freeze), "le_weight": le_weight,
-            "weights": weights, "loss": loss, "network_lr": network_lr, "parameter_lr": parameter_lr,
+            "weights": weights, "loss": loss, "random_error": random_error, "network_lr": network_lr,
+            "parameter_lr": parameter_lr,
             "weight_decay": weight_decay, "prior_weight": prior_weight, "schedule": schedule, "per_site": per_site,
             "solver": solver, "warm_start": warm_start,
         })  # fmt: skip

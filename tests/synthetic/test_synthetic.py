@@ -323,11 +323,14 @@ def test_another_stress_can_be_planted():
     np.testing.assert_allclose(tower["stress_true"], 0.25)
 
 
+MORE = ("soil_respiration", "GPP", "shortwave_out", "longwave_out")
+
+
 def test_half_hours_that_were_not_solved_are_not_measured():
     def failing(weather, stress):
         fluxes = bulk_model(weather, stress)
         fluxes["LE"][7] = np.nan
-        return fluxes | {"converged": np.arange(len(stress)) != 7, "soil_respiration": np.full(len(stress), 2.0)}
+        return fluxes | {"converged": np.arange(len(stress)) != 7, **{flux: np.full(len(stress), 2.0) for flux in MORE}}
 
     tower = synthetic_tower(HUMID, 2, 1, failing, gaps=False)
     for name in TARGET_TABLE:
