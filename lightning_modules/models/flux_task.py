@@ -70,6 +70,11 @@ class FluxTask(L.LightningModule, abc.ABC):
         """What the towers would observe of the modelled fluxes; loss and scores compare this with the observations."""
         return fluxes
 
+    @property
+    def days_of_memory(self) -> int:
+        """How many days before a half-hour the model looks back over one by one."""
+        return 0
+
     def training_loss(self) -> FluxLoss:
         """The loss that the present epoch trains on; its targets are those of `loss`, in the same order."""
         return self.loss
@@ -129,6 +134,8 @@ class FluxTask(L.LightningModule, abc.ABC):
         Raises:
             ValueError: there are none, and the stage needs them.
         """
+        if self.days_of_memory and (towers := self.tower_data) is not None:
+            towers.carry_days(self.days_of_memory)
         if self.has_statistics:
             return
         if (data := self.tower_data) is not None:

@@ -16,6 +16,7 @@ from bridges import TorchCanopy
 from bridges.canopy import with_stand_ins
 from canveg_jax import Site
 from canveg_jax.io.antecedents import ANTECEDENTS
+from canveg_jax.io.daily_weather import DAILY
 from canveg_jax.io.tower_files import as_site
 
 from ..closures.closure import LEAF_AREA
@@ -41,6 +42,9 @@ from .settings import check_settings, solver_options
 from .solution_memory import SolutionMemory
 from .stages import apply_stage, check_names_of_parts, check_stages_train, read_stages, stage_of
 from .tuned_parameters import parameter_table, share_table
+
+PAST = (*ANTECEDENTS, DAILY)
+"""Columns that networks may read, and the canopy does not."""
 
 
 class HybridCanopy(FluxTask):
@@ -194,7 +198,7 @@ class HybridCanopy(FluxTask):
         self, forcing: Mapping[str, torch.Tensor], site: torch.Tensor | None, start: torch.Tensor | None
     ) -> dict[str, torch.Tensor]:
         # A half-hour that is not solved must not reach the network either: its gradient would be NaN for all weights.
-        columns = {name: column for name, column in forcing.items() if name not in ANTECEDENTS}
+        columns = {name: column for name, column in forcing.items() if name not in PAST}
         columns |= {} if site is None else {"site": site}
         more: dict[str, Any] = {} if start is None else {"start": start}
         reads = len(self.closures) or self.stress is not None or isinstance(self.in_loop, ReadsHalfHours)
@@ -234,6 +238,11 @@ class HybridCanopy(FluxTask):
     def as_observed(self, fluxes: dict[str, torch.Tensor], batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """The fluxes with the share of latent and sensible heat that the towers see, where that is modelled."""
         return fluxes if self.observation is None else self.observation(fluxes, batch["site"])
+
+    @property
+    def days_of_memory(self) -> int:
+        """Those of its closures."""
+        return self.closures.days_of_memory
 
     def training_loss(self) -> FluxLoss:
         """That of the stage of the present epoch."""
@@ -408,4 +417,4 @@ class HybridCanopy(FluxTask):
 
 def _columns(batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Forcing of a batch, and its past if it has one."""
-    return {**batch["forcing"], **batch.get("history", {})}
+    return {**batch["forcing"], **batch.get("history", {}), **({DAILY: batch[DAILY]} if DAILY in batch else {})}

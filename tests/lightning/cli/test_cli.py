@@ -248,11 +248,13 @@ def test_report_refuses_other_files(trained, tmp_path, capsys):
     assert main(["report", "absent.nc", "--out", "x.png"]) == 2
 
 
-SLOW_EXAMPLES = [pytest.param(name, marks=pytest.mark.slow) for name in ("network_in_the_loop", "recurrent_closures")]
+SLOW_EXAMPLES = [
+    pytest.param("network_in_the_loop", 6, marks=pytest.mark.slow), pytest.param("recurrent_closures", 1, marks=pytest.mark.slow)
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("example", ["embed_in_torch", *SLOW_EXAMPLES])
-def test_the_plain_torch_examples_learn(example, monkeypatch):
+@pytest.mark.parametrize(("example", "steps_or_epochs"), [("embed_in_torch", 6), *SLOW_EXAMPLES])
+def test_the_plain_torch_examples_learn(example, steps_or_epochs, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    losses = importlib.import_module(example).main(steps=6)
+    losses = importlib.import_module(example).main(steps_or_epochs)
     assert all(np.isfinite(losses)) and losses[-1] < losses[0]
