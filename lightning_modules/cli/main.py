@@ -155,7 +155,7 @@ def _report(options: argparse.Namespace) -> int:
     require_packages("h5py", "h5netcdf", "matplotlib")
     from canveg_jax.simulation import require_folder
 
-    from ..evaluation.closure_report import beside, closure_figure, closure_names
+    from ..evaluation.closure_report import beside, closure_figure, learned_something
     from ..evaluation.predictions import read_predictions
     from ..evaluation.report import report_figure, save_figure
     from ..evaluation.score_table import score_table, table_text, write_table
@@ -167,7 +167,7 @@ def _report(options: argparse.Namespace) -> int:
     if options.table is not None:
         write_table(require_folder(options.table), table)
     print(f"{table_text(table)}\npicture: {out}")
-    if closure_names(predictions):
+    if learned_something(predictions):
         print(f"closures: {save_figure(closure_figure(predictions, options.site), beside(out))}")
     return 0
 

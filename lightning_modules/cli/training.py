@@ -21,7 +21,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from canveg_jax.runtime import prepare_jax
 
 from ..data.datamodule import FluxTowerDataModule
-from ..evaluation.closure_report import beside, closure_figure, closure_names
+from ..evaluation.closure_report import beside, closure_figure, learned_something
 from ..evaluation.predictions import predictions_dataset, write_predictions
 from ..evaluation.report import report_figure, save_figure
 from ..evaluation.score_table import score_table, table_text, write_table
@@ -224,7 +224,7 @@ class TrainingCLI(LightningCLI):
         parts = table.index.get_level_values("part")
         shown = table.loc[parts == "test"] if (parts == "test").any() else table
         print(f"\n{table_text(shown)}\n\npredictions: {path}\nscores: {scores}\npicture: {picture}")
-        if closure_names(predictions):
+        if learned_something(predictions):
             print(f"closures: {save_figure(closure_figure(predictions), beside(picture))}")
 
 
