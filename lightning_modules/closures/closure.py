@@ -43,7 +43,7 @@ class ClosureKind(NamedTuple):
 
 CLOSURES: dict[str, ClosureKind] = {
     "stomatal_slope": ClosureKind(("kball",), "factor", 1.0, ("environment",), "Ball-Berry slope"),
-    "capacity": ClosureKind(("vcopt", "jmopt"), "factor", 1.2, ("slow",), "both capacities of photosynthesis"),
+    "capacity": ClosureKind(("vcopt", "jmopt"), "factor", 1.2, ("slow",), "two capacities of photosynthesis"),
     "stomatal_intercept": ClosureKind(("bprime",), "factor", 1.5, ("slow",), "Ball-Berry intercept"),
     "surface_moisture": ClosureKind(
         ("surface_moisture_ratio",), "within_bounds", None, ("slow",), "moisture of the evaporating surface"

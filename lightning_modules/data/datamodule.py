@@ -252,9 +252,11 @@ class FluxTowerDataModule(L.LightningDataModule):
                     name, "data."
                 )
             )
-        return tower_loader(
-            self.parts[name], self.batch_size, shuffle=shuffle, num_workers=self.num_workers, seed=self.seed
-        )
+        return self.loader_of(self.parts[name], shuffle=shuffle)
+
+    def loader_of(self, part: TowerDataset, shuffle: bool = False) -> DataLoader:
+        """A loader of half-hours, with the settings of this module."""
+        return tower_loader(part, self.batch_size, shuffle=shuffle, num_workers=self.num_workers, seed=self.seed)
 
 
 def tower_loader(

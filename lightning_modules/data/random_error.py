@@ -104,7 +104,7 @@ def _line(difference: np.ndarray, magnitude: np.ndarray) -> tuple[float, float]:
     classes = np.array_split(np.argsort(magnitude, kind="stable"), CLASSES)
     x = np.array([magnitude[c].mean() for c in classes])
     sigma = np.array([np.sqrt(np.mean(difference[c] ** 2) / 2.0) for c in classes])
-    slope, offset = np.polyfit(x, sigma, 1)
+    slope, offset = np.polyfit(x, sigma, 1) if np.ptp(x) > 0.0 else (-1.0, 0.0)
     if slope < 0.0:
         slope, offset = 0.0, float(np.sqrt(np.mean(difference**2) / 2.0))
     return max(float(offset), 0.1 * float(sigma.min())), float(slope)

@@ -129,9 +129,11 @@ def test_report_draws_again_and_prints_the_table(trained, capsys):
     assert "no site US-Xx1" in capsys.readouterr().err and not Path("x.png").exists()
 
 
-@pytest.mark.parametrize("name", ["us_hn1", "synthetic"])
-def test_other_shipped_configurations_run(name, csvs):
-    code = main(["fit", "--config", str(EXAMPLES / f"{name}.yaml"), f"--data.folder={csvs}", *QUICK])
+@pytest.mark.parametrize(
+    ("name", "more"), [("us_hn1", ()), ("synthetic", ("--members=2", "--residual.inputs=[environment]"))]
+)
+def test_other_shipped_configurations_run(name, more, csvs):
+    code = main(["fit", "--config", str(EXAMPLES / f"{name}.yaml"), f"--data.folder={csvs}", *QUICK, *more])
     assert code == 0
     run = Path("runs") / name / "version_0"
     predictions = read_predictions(run / "predictions.nc")
@@ -139,6 +141,21 @@ def test_other_shipped_configurations_run(name, csvs):
     assert predictions.sizes["site"] == len(towers)
     assert (np.diff(predictions["site_index"].values) >= 0).all()
     assert (run / "checkpoints/best.ckpt").is_file() and picture_has_ink(run / "report.png")
+    if name == "synthetic":
+        seen_again(run, predictions, csvs)
+
+
+def seen_again(run, predictions, csvs):
+    """The members differ, their average is beside the first, and `predict` finds the network on the residuals again."""
+    other = read_predictions(run.with_name("version_1") / "predictions.nc")
+    assert not np.array_equal(predictions["LE"], other["LE"])
+    together = read_predictions(run / "ensemble/predictions.nc")
+    np.testing.assert_allclose(together["LE"], (predictions["LE"] + other["LE"]) / 2.0, rtol=1e-6)
+    assert "not physics" in together["LE_with_residual"].attrs["long_name"]
+    config, checkpoint = str(run / "config.yaml"), str(run / "checkpoints/best.ckpt")
+    assert main(["predict", "--config", config, "--ckpt_path", checkpoint, "--output.predictions=p.nc"]) == 0
+    test, again = predictions.isel(row=predictions["split"].values == 2), read_predictions("p.nc")
+    np.testing.assert_allclose(again["LE_with_residual"], test["LE_with_residual"], atol=1e-6)
 
 
 def test_simulate_writes_what_the_canopy_computes(csvs, capsys):
