@@ -23,12 +23,14 @@ from canveg_jax.runtime import prepare_jax
 
 from ..closures.daily_memory import read_memory
 from ..data.datamodule import FluxTowerDataModule
+from ..data.extrapolation import extrapolation_text, shares_beyond
 from ..data.inputs import check_inputs
 from ..evaluation.closure_report import beside, closure_figure, learned_something
 from ..evaluation.ensemble import write_ensemble
 from ..evaluation.predictions import predictions_dataset, write_predictions
 from ..evaluation.report import report_figure, save_figure
 from ..evaluation.score_table import score_table, table_text, write_table
+from ..evaluation.sensitivities import sensitivities, sensitivity_figure
 from ..models.hybrid_canopy import HybridCanopy
 from ..models.precision import check_precision
 from ..models.residual import CHECKPOINT, ResidualSettings, load_residual, train_residual, with_residual
@@ -53,12 +55,15 @@ class OutputFiles:
         predictions: observed and modelled fluxes, stress and flags; default: `predictions.nc` in the run's folder.
         report: the picture; default: `report.png` beside the predictions.
         scores: the table of scores; default: `scores.csv` beside the predictions.
+        sensitivities: how the fluxes of so many half-hours of the test part answer to parameters and weather, as
+            `sensitivities.csv` and `report-sensitivities.png`; 0: not. Compiles a program of its own.
     """
 
     after_fit: bool = True
     predictions: str | None = None
     report: str | None = None
     scores: str | None = None
+    sensitivities: int = 0
 
 
 class TrainingCLI(LightningCLI):
@@ -232,7 +237,7 @@ class TrainingCLI(LightningCLI):
         predictions = predictions_dataset(outputs, self.datamodule)
         if not self.trainer.is_global_zero:
             return
-        predictions = self._with_residual(predictions)
+        predictions = self._with_residual(predictions).assign_attrs(inputs_beyond_training=self._extrapolation())
         path.parent.mkdir(parents=True, exist_ok=True)
         self.predictions = write_predictions(path, predictions)
         table = score_table(predictions)
@@ -241,8 +246,23 @@ class TrainingCLI(LightningCLI):
         parts = table.index.get_level_values("part")
         shown = table.loc[parts == "test"] if (parts == "test").any() else table
         print(f"\n{table_text(shown)}\n\npredictions: {path}\nscores: {scores}\npicture: {picture}")
+        if beyond := predictions.attrs["inputs_beyond_training"]:
+            print(beyond)
         if learned_something(predictions):
             print(f"closures: {save_figure(closure_figure(predictions), beside(picture))}")
+        if output.sensitivities > 0:
+            part = "test" if "test" in self.datamodule.parts else "train"
+            answers = sensitivities(self.model.cpu(), self.datamodule, part=part, half_hours=output.sensitivities)
+            write_table(path.with_name("sensitivities.csv"), answers)
+            drawn = save_figure(sensitivity_figure(answers), beside(picture, "sensitivities"))
+            print(f"sensitivities: {drawn}")
+
+    def _extrapolation(self) -> str:
+        """Where the networks meet what the training part has not shown, in words."""
+        data, inputs = self.datamodule, self.model.network_inputs
+        parts = {name: data.parts[name] for name in ("val", "test") if name in data.parts}
+        shares = {name: shares_beyond(part, data.statistics, inputs, data.sites) for name, part in parts.items()}
+        return extrapolation_text(shares)
 
     def _with_residual(self, predictions: xr.Dataset) -> xr.Dataset:
         """The predictions with those of the network on their residuals, where one is asked for.

@@ -34,10 +34,10 @@ def closure_names(predictions: xr.Dataset) -> list[str]:
     return [str(name).removeprefix("closure_") for name in predictions.data_vars if str(name).startswith("closure_")]
 
 
-def beside(picture: str | Path) -> Path:
-    """Where the picture of the closures goes: `report-closures.png` beside `report.png`."""
+def beside(picture: str | Path, what: str = "closures") -> Path:
+    """Where a further picture goes: `report-closures.png` beside `report.png`."""
     picture = Path(picture)
-    return picture.with_name(f"{picture.stem}-closures{picture.suffix}")
+    return picture.with_name(f"{picture.stem}-{what}{picture.suffix}")
 
 
 def learned_something(predictions: xr.Dataset) -> bool:

@@ -28,7 +28,7 @@ from ..closures.registry import (
     evaluated_in_loop,
     stress_specification,
 )
-from ..data.inputs import with_scaled_lai
+from ..data.inputs import NETWORK_INPUTS, with_scaled_lai
 from ..data.statistics import ScalingStatistics
 from ..data.targets import DEFAULT_TARGETS
 from ..names import EQUIVALENT
@@ -183,19 +183,25 @@ class HybridCanopy(FluxTask):
         forcing: Mapping[str, torch.Tensor],
         site: torch.Tensor | None = None,
         start: torch.Tensor | None = None,
+        factors: Mapping[str, torch.Tensor] | None = None,
     ) -> dict[str, torch.Tensor]:
         """Fluxes `[time]` by name, `stress`, and diagnostics.
 
         `forcing` may hold the past of the half-hours as well (`TowerDataset.history`). The fluxes are the canopy's own, not what
         a tower would observe of them (`as_observed`); `z_<name>` is the number of a closure. `stress` is the
         factor used (1 without a stress module; of a network in the loop its mean over the leaves); diagnostics are `converged`,
-        `residual`, `passes`. With `start` (see `TorchCanopy`) also `state`.
+        `residual`, `passes`. With `start` (see `TorchCanopy`) also `state`. `factors` `[time]` by name multiply parameters beside
+        what closures do to them.
         """
         with jax.enable_x64(True):
-            return self._solved(forcing, site, start)
+            return self._solved(forcing, site, start, factors or {})
 
     def _solved(
-        self, forcing: Mapping[str, torch.Tensor], site: torch.Tensor | None, start: torch.Tensor | None
+        self,
+        forcing: Mapping[str, torch.Tensor],
+        site: torch.Tensor | None,
+        start: torch.Tensor | None,
+        more_factors: Mapping[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
         # A half-hour that is not solved must not reach the network either: its gradient would be NaN for all weights.
         columns = {name: column for name, column in forcing.items() if name not in PAST}
@@ -204,11 +210,12 @@ class HybridCanopy(FluxTask):
         reads = len(self.closures) or self.stress is not None or isinstance(self.in_loop, ReadsHalfHours)
         seen = with_scaled_lai(with_stand_ins(forcing), site, self.sites) if reads else {}
         moves: dict[str, torch.Tensor] = {}
-        if len(self.closures) and isinstance(self.physics, MovesParameters):
+        if (len(self.closures) or more_factors) and isinstance(self.physics, MovesParameters):
             z = self.closures(seen)
             factors, shifts = self.closures.actions(z)
             if LEAF_AREA in factors:
                 columns[LEAF_AREA] = moved_leaf_area(columns, factors.pop(LEAF_AREA))
+            factors |= {name: factor * factors.get(name, 1.0) for name, factor in more_factors.items()}
             more["parameters"] = self.physics.moved_parameters(factors=factors, shifts=shifts, site=site)
             moves = {f"z_{name}": value for name, value in z.items()}
         stress = None
@@ -238,6 +245,14 @@ class HybridCanopy(FluxTask):
     def as_observed(self, fluxes: dict[str, torch.Tensor], batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """The fluxes with the share of latent and sensible heat that the towers see, where that is modelled."""
         return fluxes if self.observation is None else self.observation(fluxes, batch["site"])
+
+    @property
+    def network_inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that its networks standardise."""
+        module = self.in_loop if self.stress is None else self.stress
+        own = getattr(module, "inputs", ())
+        names = [*own, *(name for closure in self.closures.named().values() for name in closure.inputs)]
+        return tuple(dict.fromkeys(name for name in names if name in NETWORK_INPUTS))
 
     @property
     def days_of_memory(self) -> int:
