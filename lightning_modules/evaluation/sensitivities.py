@@ -11,7 +11,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from canveg_jax import FORCING_TABLE, TUNABLE
+from canveg_jax import FORCING_TABLE, PARAMETER_TABLE, TUNABLE
 from canveg_jax.spelling import unknown
 
 from .report import STYLE
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..models.hybrid_canopy import HybridCanopy
 
 FLUXES = ("LE", "NEE")
+TENTH = 0.1
 
 INPUTS = (
     "air_temperature", "shortwave_in", "vapour_pressure", "wind_speed", "friction_velocity", "co2", "soil_temperature",
@@ -38,12 +39,13 @@ def sensitivities(
     fluxes: Sequence[str] = FLUXES,
     parameters: Sequence[str] = TUNABLE,
 ) -> pd.DataFrame:
-    """Answers of the fluxes, by `site, month, flux, kind, name`; column `answer`, and `n`, the half-hours it rests on.
+    """Answers of the fluxes, by `site, month, flux, kind, name`; columns `answer`, `drawn`, and `n`, the half-hours they rest on.
 
     `kind` is `parameter`: the elasticity `sum_t p dF_t/dp / sum_t |F_t|`, that is the relative change of the flux for a relative
     change of the parameter (where a closure moves it, of what the closure makes of it). Or `input`: `sum_t s dF_t/dx` over the
     same, with the standard deviation `s` of the input over the site's half-hours: the relative change for one standard deviation
-    more, all else equal, the past included. Half-hours without a solution are left out.
+    more, all else equal, the past included. `drawn` is the same but for parameters, of which it is the answer to a tenth of the
+    range between their bounds: a relative change says little of a temperature in K. Half-hours without a solution are left out.
 
     Args:
         model: trained; its physics must be able to move parameters (`bridges.TorchCanopy`).
@@ -88,11 +90,19 @@ def sensitivities(
                 for name, slope in slopes[flux].items():
                     kind = "parameter" if name in factors else "input"
                     effect = float(slope.numpy()[used].sum()) * (1.0 if kind == "parameter" else spread[name])
-                    rows.append(
-                        (site.name, int(month), flux, kind, name, effect / size if size > 0 else np.nan, used.sum())
-                    )
-    table = pd.DataFrame(rows, columns=["site", "month", "flux", "kind", "name", "answer", "n"])
+                    answer = effect / size if size > 0 else np.nan
+                    drawn = answer * TENTH * _range_over_value(model, name) if kind == "parameter" else answer
+                    rows.append((site.name, int(month), flux, kind, name, answer, drawn, used.sum()))
+    table = pd.DataFrame(rows, columns=["site", "month", "flux", "kind", "name", "answer", "drawn", "n"])
     return table.set_index(["site", "month", "flux", "kind", "name"])
+
+
+def _range_over_value(model: HybridCanopy, name: str) -> float:
+    """The range between the bounds of a parameter over its value, that of the first site."""
+    info, own = PARAMETER_TABLE[name], model.physics.parameter_values()
+    given = model.hparams["parameters"] or {}
+    value = float(own[name].detach().reshape(-1)[0]) if name in own else float(given.get(name, info.default))
+    return (info.upper - info.lower) / value
 
 
 def sensitivity_figure(table: pd.DataFrame, *, strongest: int = 12) -> Figure:
@@ -108,14 +118,14 @@ def sensitivity_figure(table: pd.DataFrame, *, strongest: int = 12) -> Figure:
         grid = figure.subplots(len(sites), len(panels), squeeze=False)
         for axes_of_site, site in zip(grid, sites, strict=True):
             for axes, (flux, kind) in zip(axes_of_site, panels, strict=True):
-                block = table.loc[site]["answer"].unstack("month").xs((flux, kind))
+                block = table.loc[site]["drawn"].unstack("month").xs((flux, kind))
                 shown = block.loc[block.abs().mean(axis=1).sort_values(ascending=False).index[:strongest]]
                 limit = float(np.nanmax(np.abs(shown.to_numpy()))) or 1.0
                 drawn = axes.imshow(shown.to_numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
                 axes.set_yticks(range(len(shown)), [_words(str(name)) for name in shown.index])
                 axes.set_xticks(range(shown.shape[1]), [str(month) for month in shown.columns])
-                unit = "per relative change" if kind == "parameter" else "per standard deviation"
-                axes.set_title(f"{site}: {flux}, {unit} of {kind}s")
+                unit = "a tenth of a parameter's range" if kind == "parameter" else "one sd of an input"
+                axes.set_title(f"{site}: relative change of {flux} for {unit}", fontsize=9)
                 axes.set_xlabel("month")
                 figure.colorbar(drawn, ax=axes)
     return figure

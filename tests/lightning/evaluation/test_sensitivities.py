@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import canveg_jax as cv
 from lightning_modules import FluxTowerDataModule, HybridCanopy
 from lightning_modules.evaluation.report import save_figure
 from lightning_modules.evaluation.sensitivities import INPUTS, sensitivities, sensitivity_figure
@@ -58,6 +59,9 @@ def test_answers_are_the_derivatives(table):
             assert answers.loc[(SITE.name, m, flux, "input", "wind_speed"), "n"] == used.sum()
     proportional = answers.xs(("LE", "parameter", "kball"), level=("flux", "kind", "name"))["answer"]
     np.testing.assert_allclose(proportional, 1.0, rtol=1e-12)
+    drawn = answers.xs(("LE", "parameter", "kball"), level=("flux", "kind", "name"))["drawn"]
+    bounds = cv.PARAMETER_TABLE["kball"]
+    np.testing.assert_allclose(drawn, 0.1 * (bounds.upper - bounds.lower) / 12.0, rtol=1e-12)
 
 
 def test_weather_acts_through_the_network_too(table):
@@ -76,5 +80,5 @@ def test_a_part_that_is_not_there(table):
 def test_picture(table, tmp_path):
     figure = sensitivity_figure(table[0])
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert f"{SITE.name}: LE, per relative change of parameters" in titles
+    assert f"{SITE.name}: relative change of LE for a tenth of a parameter's range" in titles
     assert save_figure(figure, tmp_path / "s.png").stat().st_size > 20_000
