@@ -98,6 +98,10 @@ class TowerData(Protocol):
     statistics: ScalingStatistics
     sites: list[Site]
 
+    def carry_days(self, days: int) -> None:
+        """Let batches carry the daily weather of so many days before each half-hour."""
+        ...
+
     def largest_batch(self) -> int:
         """Number of half-hours of the largest batch to come."""
         ...

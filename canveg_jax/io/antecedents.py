@@ -14,6 +14,7 @@ import xarray as xr
 
 from ..forcing import FORCING_TABLE
 from ..physics.saturation import saturation_vapour_pressure_hpa
+from .daily_weather import DAILY, daily_means
 
 ANTECEDENT_DAYS = (1, 7, 30)
 """Lengths of the windows, in days."""
@@ -48,7 +49,7 @@ ANTECEDENTS: dict[str, str] = {
 
 
 def with_antecedents(records: Sequence[xr.Dataset]) -> list[xr.Dataset]:
-    """The records of one tower, each with its `ANTECEDENTS`.
+    """The records of one tower, each with its `ANTECEDENTS`, and the daily means of all of them (`daily_weather`).
 
     The running mean of a half-hour covers the window that ends with it, gaps skipped; at the start of a record the window is as
     long as the record so far. Records that follow each other in time (a training and a test file) are one record here: the
@@ -76,6 +77,7 @@ def with_antecedents(records: Sequence[xr.Dataset]) -> list[xr.Dataset]:
             shares[antecedent_name(name, days)] = float(np.minimum(count / (in_a_day * days), 1.0).mean())
         slope = np.asarray(values.fillna(overall), float) - means[antecedent_name(name, SLOPE_DAYS)]
         means[slope_name(name)], shares[slope_name(name)] = slope, shares[antecedent_name(name, SLOPE_DAYS)]
+    daily = daily_means(joined)
     result: list[xr.Dataset] = list(records)
     first = 0
     for i, part in zip(order, series, strict=True):
@@ -88,7 +90,7 @@ def with_antecedents(records: Sequence[xr.Dataset]) -> list[xr.Dataset]:
             )
             for name, column in means.items()
         }
-        result[i] = records[i].assign(columns)
+        result[i] = records[i].assign(columns).assign({DAILY: daily})
         first += len(part)
     return result
 

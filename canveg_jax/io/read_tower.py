@@ -72,8 +72,9 @@ def read_tower(
 
         * the variables of `FORCING_TABLE`, `day_of_year` and `hour` being those of the middle of the interval;
         * `latent_heat`, `sensible_heat` (W m-2, positive up), `ground_heat`, `net_radiation` (W m-2, positive
-          down), `nee`, `soil_respiration` (umol m-2 s-1, positive = release), each with a boolean
-          `<name>_measured` and, where the file has it, the standard deviation of its random error `<name>_sigma`;
+          down), `nee`, `soil_respiration` (umol m-2 s-1, positive = release), `gpp` (positive = uptake),
+          `shortwave_out`, `longwave_out` (W m-2, positive up), each with a boolean `<name>_measured` and, where the file has it,
+          the standard deviation of its random error `<name>_sigma`;
         * `precipitation` (mm per step) where the file has it;
         * `forcing_complete`: every required forcing variable is finite and within its range;
         * `forcing_good` (FLUXNET): no driver has a flag above 1.

@@ -53,6 +53,18 @@ TARGET_TABLE: dict[str, TargetInfo] = {
     "soil_respiration": TargetInfo(
         "umol m-2 s-1", "soil respiration", "positive = release to the air", None, "soil_respiration"
     ),
+    "gpp": TargetInfo(
+        "umol m-2 s-1", "gross primary production (a partition of NEE, itself the result of a model)", "positive = uptake",
+        None, "GPP",
+    ),
+    "shortwave_out": TargetInfo(
+        "W m-2", "outgoing short-wave radiation", "positive up", "surface_upwelling_shortwave_flux_in_air",
+        "shortwave_out",
+    ),
+    "longwave_out": TargetInfo(
+        "W m-2", "outgoing long-wave radiation, from which surface temperature is known", "positive up",
+        "surface_upwelling_longwave_flux_in_air", "longwave_out",
+    ),
 }  # fmt: skip
 """Observed fluxes, by canonical name."""
 

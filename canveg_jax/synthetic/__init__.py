@@ -10,6 +10,7 @@ from .observation_errors import laplace_noise as laplace_noise
 from .observation_errors import random_error as random_error
 from .sites import SYNTHETIC_ARIDITY as SYNTHETIC_ARIDITY
 from .sites import SYNTHETIC_SITES as SYNTHETIC_SITES
+from .stress import KnownLeafStress as KnownLeafStress
 from .stress import known_canopy_stress as known_canopy_stress
 from .stress import known_stress as known_stress
 from .tower import synthetic_tower as synthetic_tower

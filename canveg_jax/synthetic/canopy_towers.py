@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..forcing import Forcing
 from ..io.arrays import Series
 from ..parameters import Parameters
 from ..site import Site
+from ..stress import AbstractStress
 from .sites import SYNTHETIC_SITES
 from .tower import FluxModel, synthetic_tower
 
@@ -40,20 +41,22 @@ def synthetic_sites(n_layers: int = N_LAYERS) -> list[Site]:
 
 
 def synthetic_towers(
-    days: int,
+    days: int | Sequence[int],
     seed: int = 0,
     *,
     n_layers: int = N_LAYERS,
     parameters: Parameters | None = None,
+    in_loop: AbstractStress | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[tuple[Site, xr.Dataset]]:
     """Each invented site with its record (see `canveg_jax.synthetic.synthetic_tower`), beginning in its spring.
 
     Args:
-        days: length of the records.
+        days: length of the records; several numbers: of each.
         seed: of the first tower; the next ones take the next seeds.
         n_layers: layers of the canopies.
         parameters: of the canopies; default: the defaults.
+        in_loop: a stress of every leaf inside the solver, for example `KnownLeafStress()`, in place of `known_stress`.
         progress: called with a line of text per tower.
     """
     sites = synthetic_sites(n_layers)
@@ -61,19 +64,25 @@ def synthetic_towers(
     towers = []
     for i, site in enumerate(sites):
         start = "2019-05-01" if site.latitude > 0 else "2019-11-01"
-        tower = synthetic_tower(site, days, seed + i, canopy_flux_model(canopy, i), start=start)
+        length = days if isinstance(days, int) else days[i]
+        tower = synthetic_tower(site, length, seed + i, canopy_flux_model(canopy, i, in_loop), start=start)
         towers.append((site, tower))
         progress(f"{site.name}: {tower.sizes['time']} half-hours")
     return towers
 
 
-def canopy_flux_model(canopy: Canopy, site: int) -> FluxModel:
-    """One site of a canopy, by its index among the canopy's sites, as the flux model of `synthetic_tower`."""
+def canopy_flux_model(canopy: Canopy, site: int, in_loop: AbstractStress | None = None) -> FluxModel:
+    """One site of a canopy, by its index among the canopy's sites, as the flux model of `synthetic_tower`; with a stress in the
+    loop that of the tower has no say."""
 
     def fluxes(weather: xr.Dataset, stress: Series) -> Mapping[str, Any]:
         forcing = Forcing.from_dataset(weather, site=np.full(weather.sizes["time"], site))
-        solution = canopy.solve(forcing, stress)
-        return {**vars(solution.fluxes), "converged": solution.diagnostics.converged}
+        if in_loop is None:
+            solution, used = canopy.solve(forcing, stress), stress
+        else:
+            solution = canopy.solve(forcing, in_loop=in_loop)
+            used = np.asarray(solution.in_loop_factor)
+        return {**vars(solution.fluxes), "converged": solution.diagnostics.converged, "stress": used}
 
     return fluxes
 

@@ -13,11 +13,14 @@ NOISE: dict[str, tuple[float, float]] = {
     "net_radiation": (5.0, 0.01),
     "ground_heat": (3.0, 0.05),
     "soil_respiration": (0.2, 0.05),
+    "gpp": (0.6, 0.13),
+    "shortwave_out": (2.0, 0.01),
+    "longwave_out": (3.0, 0.0),
 }
 """Standard deviation `a + b |flux|` by target. Form after [Hollinger2005]; the numbers of latent heat are
 a published fit (PMC3898020, fig. 5), the others are of plausible size for a low canopy."""
 
-TURBULENT = ("latent_heat", "sensible_heat", "nee")
+TURBULENT = ("latent_heat", "sensible_heat", "nee", "gpp")
 CALM = 0.15
 """m s-1; nights with less friction velocity mostly yield no turbulent flux."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
@@ -9,7 +11,9 @@ from jaxtyping import Array, ArrayLike, Float
 from ..forcing import Forcing
 from ..parameters import Parameters
 from ..physics.constants import ZERO_CELSIUS
+from ..physics.state import LeafEnvironment, Leaves
 from ..physics.thermodynamics import saturation_vapour_pressure
+from ..stress import AbstractStress
 from ..types import Scalar
 
 HALF_STRESS_WATER = 0.12
@@ -43,3 +47,19 @@ def known_canopy_stress(forcing: Forcing, parameters: Parameters) -> Scalar:
     del parameters
     saturation = saturation_vapour_pressure(forcing.air_temperature + ZERO_CELSIUS) / 1000.0
     return known_stress(forcing.soil_water_content, saturation - forcing.vapour_pressure)
+
+
+class KnownLeafStress(AbstractStress):
+    """A known stress in the loop: each leaf closes its stomata with dry soil, and with the deficit that it feels itself.
+
+    `f = (0.1 + 0.9 / (1 + exp(-(theta - 0.1) / 0.025))) / (1 + D / 6)`, with the vapour pressure deficit `D` at the leaf, kPa. It
+    stays above what the driest of the synthetic towers needs to have a latent heat that can be seen.
+    """
+
+    in_loop: ClassVar[bool] = True
+
+    def __call__(self, forcing: Forcing, leaf: LeafEnvironment | None, parameters: Parameters) -> Leaves:
+        del parameters
+        assert leaf is not None  # the solver calls it with the state of the leaves
+        water = 0.1 + 0.9 * jax.nn.sigmoid((forcing.soil_water_content - 0.1) / 0.025)
+        return water / (1.0 + leaf.vapour_pressure_deficit / 6.0)

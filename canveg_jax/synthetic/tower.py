@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..fluxes import FLUX_TABLE
 from ..io.arrays import Mask, Series
 from ..io.humidity import vapour_pressure_deficit
 from ..io.tower_dataset import TARGET_TABLE, Target, target_variables
@@ -41,15 +42,17 @@ def synthetic_tower(
     Args:
         site, days, seed, aridity, start: see `synthetic_weather`.
         flux_model: `flux_model(weather, stress)` -> mapping with `LE, H, G, Rnet, NEE` and, if it has them,
-            `soil_respiration` and the boolean `converged` (half-hours that did not converge count as not measured);
-            arrays `[time]` in the units of `FLUX_TABLE`. `stress` is `[time]`, in (0, 1].
+            outputs of other targets and the boolean `converged` (half-hours that did not converge count as not measured);
+            arrays `[time]` in the units of `FLUX_TABLE`. `stress` is `[time]`, in (0, 1]; a model with a stress of its own leaves
+            it alone and returns the factor that it used, as `stress`.
         noise: add the double-exponential errors of `NOISE`.
         gaps: lose samples, more at night (`gap_mask`).
         stress: `stress(soil_water_content, vapour_pressure_deficit)`; default `known_stress`.
 
     Returns:
         The weather, and for each target the observation (NaN where not measured), `<target>_measured`, `<target>_true`,
-        `<target>_sigma` (standard deviation of its noise, where there is noise); `stress_true`.
+        `<target>_sigma` (standard deviation of its noise, where there is noise); `stress_true`; `canopy_conductance_true`, if the
+        flux model has it.
 
     Raises:
         ValueError: the flux model left out a flux, or returned one that is not a finite number for each half-hour.
@@ -64,7 +67,14 @@ def synthetic_tower(
     night = tower["shortwave_in"].values <= 0.0
     lost = gap_mask(gap_stream, night, tower["friction_velocity"].values, PER_DAY)
 
-    variables: dict[str, Any] = {"stress_true": ("time", factor, stress_attrs)}
+    used = np.where(solved, np.asarray(fluxes.get("stress", factor), dtype=float), np.nan)
+    variables: dict[str, Any] = {"stress_true": ("time", used, stress_attrs)}
+    if (conductance := _truth(fluxes, "canopy_conductance", solved, size)) is not None:
+        attrs = {
+            "units": FLUX_TABLE["canopy_conductance"].unit,
+            "long_name": "stomatal conductance of all leaves: truth",
+        }
+        variables["canopy_conductance_true"] = ("time", conductance, attrs)
     for name, info in TARGET_TABLE.items():
         truth = _truth(fluxes, info.flux, solved, size)
         if truth is None:

@@ -120,6 +120,12 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--part", action="append", choices=PARTS, help="part(s) shown; default test")
     report.add_argument("--site", action="append", help="site(s) shown; default all")
     report.set_defaults(run=_report)
+    together = commands.add_parser("ensemble", help="mean and spread of runs that differ in their seed")
+    together.add_argument("predictions", type=Path, nargs="+", metavar="PREDICTIONS.nc", help="of two runs or more")
+    together.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="predictions, scores and picture go here"
+    )
+    together.set_defaults(run=_ensemble)
     towers = commands.add_parser("towers", help="list the site presets and their constants")
     towers.set_defaults(run=_towers)
     cite = commands.add_parser("cite", help="print BibTeX of the sources that a configuration uses")
@@ -155,7 +161,7 @@ def _report(options: argparse.Namespace) -> int:
     require_packages("h5py", "h5netcdf", "matplotlib")
     from canveg_jax.simulation import require_folder
 
-    from ..evaluation.closure_report import beside, closure_figure, closure_names
+    from ..evaluation.closure_report import beside, closure_figure, learned_something
     from ..evaluation.predictions import read_predictions
     from ..evaluation.report import report_figure, save_figure
     from ..evaluation.score_table import score_table, table_text, write_table
@@ -167,8 +173,17 @@ def _report(options: argparse.Namespace) -> int:
     if options.table is not None:
         write_table(require_folder(options.table), table)
     print(f"{table_text(table)}\npicture: {out}")
-    if closure_names(predictions):
+    if learned_something(predictions):
         print(f"closures: {save_figure(closure_figure(predictions, options.site), beside(out))}")
+    return 0
+
+
+def _ensemble(options: argparse.Namespace) -> int:
+    require_packages("h5py", "h5netcdf", "matplotlib")
+    from ..evaluation.ensemble import write_ensemble
+
+    scores = write_ensemble(options.predictions, options.out)
+    print(f"NSE\n{scores.to_string(float_format=lambda x: f'{x:.3f}', na_rep='')}\n\nwritten to {options.out}")
     return 0
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import xarray as xr
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -20,13 +21,19 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from canveg_jax.runtime import prepare_jax
 
+from ..closures.daily_memory import read_memory
 from ..data.datamodule import FluxTowerDataModule
-from ..evaluation.closure_report import beside, closure_figure, closure_names
+from ..data.extrapolation import extrapolation_text, shares_beyond
+from ..data.inputs import check_inputs
+from ..evaluation.closure_report import beside, closure_figure, learned_something
+from ..evaluation.ensemble import write_ensemble
 from ..evaluation.predictions import predictions_dataset, write_predictions
 from ..evaluation.report import report_figure, save_figure
 from ..evaluation.score_table import score_table, table_text, write_table
+from ..evaluation.sensitivities import sensitivities, sensitivity_figure
 from ..models.hybrid_canopy import HybridCanopy
 from ..models.precision import check_precision
+from ..models.residual import CHECKPOINT, ResidualSettings, load_residual, train_residual, with_residual
 from .accelerator import choose_accelerator, look
 from .readiness import require_checkpoint, require_packages, require_place
 
@@ -48,12 +55,15 @@ class OutputFiles:
         predictions: observed and modelled fluxes, stress and flags; default: `predictions.nc` in the run's folder.
         report: the picture; default: `report.png` beside the predictions.
         scores: the table of scores; default: `scores.csv` beside the predictions.
+        sensitivities: how the fluxes of so many half-hours of the test part answer to parameters and weather, as
+            `sensitivities.csv` and `report-sensitivities.png`; 0: not. Compiles a program of its own.
     """
 
     after_fit: bool = True
     predictions: str | None = None
     report: str | None = None
     scores: str | None = None
+    sensitivities: int = 0
 
 
 class TrainingCLI(LightningCLI):
@@ -61,6 +71,7 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, arguments: Sequence[str]):
         self.arguments = list(arguments)
+        self.predictions: Path | None = None
         super().__init__(
             HybridCanopy,
             FluxTowerDataModule,
@@ -100,6 +111,13 @@ class TrainingCLI(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_class_arguments(OutputFiles, "output")
+        parser.add_class_arguments(ResidualSettings, "residual")
+        parser.add_argument(
+            "--members",
+            type=int,
+            default=1,
+            help="fit so many runs that differ in seed_everything, and average them (fit only)",
+        )
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/loss",
@@ -117,6 +135,11 @@ class TrainingCLI(LightningCLI):
         config = self.settings
         check_precision(config.trainer.precision, config.data.dtype)
         _check_strategy(config.trainer.strategy)
+        if self.arguments[0] == "fit":
+            _check_members(config)
+        _check_residual(config)
+        fitted = [name for name, weight in (config.model.weights or {}).items() if weight > 0]
+        config.data.targets = list(dict.fromkeys([*config.data.targets, *fitted]))
         if config.data.val_every == 0 or config.trainer.limit_val_batches == 0:
             for watcher in ("checkpoint", "early_stopping"):
                 if config[watcher].monitor == "val/loss":
@@ -214,16 +237,49 @@ class TrainingCLI(LightningCLI):
         predictions = predictions_dataset(outputs, self.datamodule)
         if not self.trainer.is_global_zero:
             return
+        predictions = self._with_residual(predictions).assign_attrs(inputs_beyond_training=self._extrapolation())
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_predictions(path, predictions)
+        self.predictions = write_predictions(path, predictions)
         table = score_table(predictions)
         scores = write_table(output.scores or path.with_name("scores.csv"), table)
         picture = save_figure(report_figure(predictions), output.report or path.with_name("report.png"))
         parts = table.index.get_level_values("part")
         shown = table.loc[parts == "test"] if (parts == "test").any() else table
         print(f"\n{table_text(shown)}\n\npredictions: {path}\nscores: {scores}\npicture: {picture}")
-        if closure_names(predictions):
+        if beyond := predictions.attrs["inputs_beyond_training"]:
+            print(beyond)
+        if learned_something(predictions):
             print(f"closures: {save_figure(closure_figure(predictions), beside(picture))}")
+        if output.sensitivities > 0:
+            part = "test" if "test" in self.datamodule.parts else "train"
+            answers = sensitivities(self.model.cpu(), self.datamodule, part=part, half_hours=output.sensitivities)
+            write_table(path.with_name("sensitivities.csv"), answers)
+            drawn = save_figure(sensitivity_figure(answers), beside(picture, "sensitivities"))
+            print(f"sensitivities: {drawn}")
+
+    def _extrapolation(self) -> str:
+        """Where the networks meet what the training part has not shown, in words."""
+        data, inputs = self.datamodule, self.model.network_inputs
+        parts = {name: data.parts[name] for name in ("val", "test") if name in data.parts}
+        shares = {name: shares_beyond(part, data.statistics, inputs, data.sites) for name, part in parts.items()}
+        return extrapolation_text(shares)
+
+    def _with_residual(self, predictions: xr.Dataset) -> xr.Dataset:
+        """The predictions with those of the network on their residuals, where one is asked for.
+
+        After `fit` it is trained, else it is that beside the checkpoint.
+        """
+        asked = self.settings.residual
+        if asked.inputs is None:
+            return predictions
+        if self.arguments[0] == "fit":
+            best = _best_checkpoint(self.trainer)
+            folder = Path(best).parent if best else Path(self.trainer.log_dir or ".")
+            settings = ResidualSettings(**asked.as_dict())
+            network = train_residual(self.datamodule, predictions, settings, self.model.loss.weights, folder)
+        else:
+            network = load_residual(Path(self.settings.ckpt_path or ".").with_name(CHECKPOINT))
+        return with_residual(predictions, self.datamodule, network)
 
 
 def _best_checkpoint(trainer: Trainer) -> str:
@@ -243,6 +299,51 @@ def _check_strategy(strategy: Any) -> None:
         )
 
 
+def _check_residual(config: Namespace) -> None:
+    """Raise ValueError for a network on the residuals that cannot be made."""
+    inputs, gru = config.residual.inputs, config.residual.gru
+    if inputs is None:
+        if gru is not None:
+            raise ValueError("residual: gru needs inputs beside it; give residual.inputs.")
+        return
+    check_inputs(inputs)
+    read_memory(gru)
+    if config.trainer.devices not in (1, "1"):
+        raise ValueError("residual: works in one process (trainer.devices: 1).")
+
+
+def _check_members(config: Namespace) -> None:
+    """Raise ValueError for an ensemble whose members would overwrite each other, or could not be averaged."""
+    members, output, logger = config.members, config.output, config.trainer.logger
+    if members < 1:
+        raise ValueError(f"members must be at least 1; got {members!r}.")
+    if members == 1:
+        return
+    if isinstance(config.seed_everything, bool) or config.seed_everything is None:
+        raise ValueError("members: seed_everything must be a number, from which those of the members count on.")
+    if not output.after_fit or any((output.predictions, output.report, output.scores)):
+        raise ValueError(
+            "members: each run writes into its own folder; leave output.predictions, report and scores out, and output.after_fit "
+            "true."
+        )
+    if config.trainer.devices not in (1, "1"):
+        raise ValueError("members: train them in one process (trainer.devices: 1).")
+    if isinstance(logger, Namespace) and logger.get("init_args", Namespace()).get("version") is not None:
+        raise ValueError("members: leave the version of trainer.logger out, so that each run has a folder of its own.")
+
+
+def _train_other_members(first: TrainingCLI, arguments: Sequence[str]) -> None:
+    """Train the other members of an ensemble and write the average into `ensemble/` in the folder of the first."""
+    seed, paths = int(first.settings.seed_everything), [first.predictions]
+    for k in range(1, first.settings.members):
+        rank_zero_info(f"member {k} of {first.settings.members}: seed_everything {seed + k}")
+        paths.append(TrainingCLI([*arguments, f"--seed_everything={seed + k}"]).predictions)
+    written = [path for path in paths if path is not None]
+    folder = written[0].parent / "ensemble"
+    scores = write_ensemble(written, folder)
+    print(f"\nNSE\n{scores.to_string(float_format=lambda x: f'{x:.3f}', na_rep='')}\n\nensemble: {folder}")
+
+
 def run_training(arguments: Sequence[str]) -> int:
     """Run `fit`, `validate`, `test` or `predict`. Returns the exit code.
 
@@ -258,5 +359,7 @@ def run_training(arguments: Sequence[str]) -> int:
             warnings.filterwarnings("ignore", text)
         if arguments[0] != "fit":
             warnings.filterwarnings("ignore", "The dirpath has changed.*")  # of checkpoints, which only fit writes
-        TrainingCLI(arguments)
+        cli = TrainingCLI(arguments)
+        if arguments[0] == "fit" and cli.settings.members > 1:
+            _train_other_members(cli, arguments)
     return 0

@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from canveg_jax import PARAMETER_TABLE
+from canveg_jax.io.antecedents import ANTECEDENTS
 from canveg_jax.spelling import unknown
 
 from ..data.inputs import check_inputs, compute_inputs, standardised
 from ..data.statistics import ScalingStatistics
+from .daily_memory import read_memory
 from .perceptrons import Perceptron
 
 LEAF_AREA = "lai"
@@ -41,7 +43,7 @@ class ClosureKind(NamedTuple):
 
 CLOSURES: dict[str, ClosureKind] = {
     "stomatal_slope": ClosureKind(("kball",), "factor", 1.0, ("environment",), "Ball-Berry slope"),
-    "capacity": ClosureKind(("vcopt", "jmopt"), "factor", 1.2, ("slow",), "both capacities of photosynthesis"),
+    "capacity": ClosureKind(("vcopt", "jmopt"), "factor", 1.2, ("slow",), "two capacities of photosynthesis"),
     "stomatal_intercept": ClosureKind(("bprime",), "factor", 1.5, ("slow",), "Ball-Berry intercept"),
     "surface_moisture": ClosureKind(
         ("surface_moisture_ratio",), "within_bounds", None, ("slow",), "moisture of the evaporating surface"
@@ -84,8 +86,10 @@ class Closure(nn.Module):
         range: how far it may go: the factor stays within `exp(-range)` and `exp(range)`.
         penalty: weight of the mean of `z**2` in the loss: a pull to the default.
         lr: learning rate; None: that of the networks.
+        gru: `{days: 30, hidden: 8}`: a memory of the days before (`DailyMemory`), whose numbers the perceptron sees beside the
+            inputs; the default inputs are then without running means.
         network: a module of your own, `columns -> z [time]`, in place of the perceptron. It sees the forcing and its past by
-            name, in physical units, LAI as the canopy uses it; `inputs`, `hidden` and `activation` are not used then.
+            name, in physical units, LAI as the canopy uses it; `inputs`, `hidden`, `activation` and `gru` are not used then.
 
     Raises:
         ValueError: a name that does not exist, or a number that cannot be right.
@@ -104,6 +108,7 @@ class Closure(nn.Module):
         range: float | None = None,  # noqa: A002 - the word of the configuration
         penalty: float = 0.0,
         lr: float | None = None,
+        gru: Mapping[str, Any] | None = None,
         network: nn.Module | None = None,
     ):
         super().__init__()
@@ -117,11 +122,16 @@ class Closure(nn.Module):
         self.penalty, self.lr = float(penalty), lr
         self.config: dict[str, Any] = {"range": self.range, "penalty": self.penalty, "lr": lr}
         self.inputs: tuple[str, ...] = ()
+        self.memory = read_memory(gru) if network is None else None
         if network is None:
             self.inputs = check_inputs(self.kind.inputs if inputs is None else inputs)
-            network = Perceptron(len(self.inputs), hidden, activation=activation)
+            if self.memory is not None and inputs is None:
+                self.inputs = tuple(name for name in self.inputs if name not in ANTECEDENTS)
+            remembered = 0 if self.memory is None else self.memory.hidden
+            network = Perceptron(len(self.inputs) + remembered, hidden, activation=activation)
             nn.init.zeros_(network.head.weight)
             self.config |= {"inputs": list(self.inputs), "hidden": list(hidden), "activation": activation}
+            self.config |= {} if gru is None else {"gru": dict(gru)}
         self.network = network
         self.register_buffer("input_mean", torch.zeros(len(self.inputs), dtype=torch.float64))
         self.register_buffer("input_sd", torch.ones(len(self.inputs), dtype=torch.float64))
@@ -141,6 +151,8 @@ class Closure(nn.Module):
                 )
             self.input_mean[i] = statistics.inputs[name].mean
             self.input_sd[i] = statistics.inputs[name].sd or 1.0
+        if self.memory is not None:
+            self.memory.set_statistics(statistics)
 
     def forward(self, columns: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """`z [time]` of half-hours, of the columns' dtype; NaN where an input is not a number."""
@@ -157,6 +169,8 @@ class Closure(nn.Module):
         known = torch.isfinite(features).all(dim=-1)
         features = torch.where(known[:, None], features, 0.0)
         weights = next(self.network.parameters())
+        if self.memory is not None:
+            features = torch.cat([features, self.memory(columns).to(features.dtype)], dim=-1)
         z = self.network(features.to(weights.dtype)).squeeze(-1).to(like.dtype)
         return torch.where(known, z, torch.nan)
 
@@ -187,6 +201,11 @@ class Closures(nn.ModuleDict):
     def named(self) -> dict[str, Closure]:
         """The closures by name."""
         return cast(dict[str, Closure], dict(self.items()))
+
+    @property
+    def days_of_memory(self) -> int:
+        """How many days before a half-hour they look back over one by one."""
+        return max((c.memory.days for c in self.named().values() if c.memory is not None), default=0)
 
     def forward(self, columns: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """`z [time]` of each, by name."""

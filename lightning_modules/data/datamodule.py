@@ -203,6 +203,11 @@ class FluxTowerDataModule(L.LightningDataModule):
             lines.append(f"{name}: {len(part)} half-hours{left_out}; measured: {measured}")
         return "\n".join(lines)
 
+    def carry_days(self, days: int) -> None:
+        """Let the batches of all parts carry the daily weather of so many days before each half-hour; for models that ask."""
+        for part in self.parts.values():
+            part.daily_days = max(part.daily_days, days)
+
     def largest_batch(self) -> int:
         """Number of half-hours of the largest batch of any loader; known after `setup`."""
         return min(self.batch_size, max(len(part) for part in self.parts.values()))
@@ -247,9 +252,11 @@ class FluxTowerDataModule(L.LightningDataModule):
                     name, "data."
                 )
             )
-        return tower_loader(
-            self.parts[name], self.batch_size, shuffle=shuffle, num_workers=self.num_workers, seed=self.seed
-        )
+        return self.loader_of(self.parts[name], shuffle=shuffle)
+
+    def loader_of(self, part: TowerDataset, shuffle: bool = False) -> DataLoader:
+        """A loader of half-hours, with the settings of this module."""
+        return tower_loader(part, self.batch_size, shuffle=shuffle, num_workers=self.num_workers, seed=self.seed)
 
 
 def tower_loader(

@@ -13,14 +13,16 @@ from canveg_jax import FORCING_TABLE, ForcingError
 from canveg_jax.io import forcing_complete
 from canveg_jax.io.antecedents import ANTECEDENTS
 from canveg_jax.io.completeness import table_of_costs
+from canveg_jax.io.daily_weather import DAILY, DAILY_DRIVERS, index_of_day
 
 from .order import Repeated
 from .targets import DEFAULT_TARGETS, check_targets
 
 Batch = dict[str, Any]
 """`forcing`: {name: `[time]`}, `history`: {name: `[time]`} (of `canveg_jax.io.antecedents.ANTECEDENTS`), `site`: int
-`[time]`, `target` and `measured`: {name: `[time]`}, `row`: int `[time]`, `counted`: bool `[time]`, false for half-hours that
-only fill up the batch of one of several processes (nothing is measured there)."""
+`[time]`, `target`, `measured`, and `sigma` of targets to which the files give one: {name: `[time]`}, `row`: int `[time]`,
+`counted`: bool `[time]`, false for half-hours that only fill up the batch of one of several processes (nothing is measured
+there). On request (`daily_days`) `daily`: `[time, day, driver]`, the last whole days before each half-hour, the oldest first."""
 
 
 class TowerDataset(torch.utils.data.Dataset):
@@ -34,11 +36,13 @@ class TowerDataset(torch.utils.data.Dataset):
         towers: datasets made by `canveg_jax.io.read_tower` (or shaped like it), in site order.
         targets: observed fluxes to carry; those a tower does not have are missing there.
         dtype: of forcing and targets, and therefore of the canopy's computation.
+        daily_days: carry the daily weather of so many whole days before each half-hour; 0: do not. May be set later.
         rows: per tower the rows to keep, in the order they are to have; default all. Rows with incomplete forcing are
             left out and counted in `incomplete`.
 
     Attributes:
         incomplete: per tower, how many of the asked rows were left out because forcing is missing or out of range.
+        sigma: standard deviation of the random error of each target to which a file gives one.
         history: the past of each half-hour, as the towers have it (`with_antecedents`); NaN for a tower that lacks a column.
         time: start of each half-hour's interval, `numpy.datetime64[ns]` `[n]`.
 
@@ -54,6 +58,7 @@ class TowerDataset(torch.utils.data.Dataset):
         *,
         dtype: torch.dtype = torch.float64,
         rows: Sequence[np.ndarray] | None = None,
+        daily_days: int = 0,
     ):
         self.targets = check_targets(targets)
         if not towers:
@@ -83,12 +88,16 @@ class TowerDataset(torch.utils.data.Dataset):
         self.forcing = {name: torch.as_tensor(gather(name, np.nan), dtype=dtype) for name in FORCING_TABLE}
         past = [name for name in ANTECEDENTS if any(name in tower for tower in towers)]
         self.history = {name: torch.as_tensor(gather(name, np.nan), dtype=dtype) for name in past}
-        self.target, self.measured = {}, {}
+        self.daily_days = daily_days
+        self._daily, self._day, self._first_day = _daily_weather(towers, kept, dtype)
+        self.target, self.measured, self.sigma = {}, {}, {}
         for name in self.targets:
             values = gather(name, np.nan)
             measured = gather(f"{name}_measured", False).astype(bool) & np.isfinite(values)
             self.target[name] = torch.as_tensor(np.where(measured, values, np.nan), dtype=dtype)
             self.measured[name] = torch.as_tensor(measured)
+            if any(f"{name}_sigma" in tower for tower in towers):
+                self.sigma[name] = torch.as_tensor(gather(f"{name}_sigma", np.nan), dtype=dtype)
         self.site = torch.as_tensor(np.concatenate([np.full(len(k), i) for i, k in enumerate(kept)]), dtype=torch.int64)
         self.row = torch.as_tensor(np.concatenate(kept), dtype=torch.int64)
         self.time = np.concatenate(
@@ -107,15 +116,24 @@ class TowerDataset(torch.utils.data.Dataset):
         return self._take(torch.as_tensor(indices, dtype=torch.int64), counted)
 
     def _take(self, index: Any, counted: torch.Tensor) -> Batch:
+        daily = {DAILY: self._days_before(index)} if self.daily_days else {}
         return {
+            **daily,
             "forcing": {name: column[index] for name, column in self.forcing.items()},
             "history": {name: column[index] for name, column in self.history.items()},
             "site": self.site[index],
             "target": {name: column[index] for name, column in self.target.items()},
             "measured": {name: column[index] & counted for name, column in self.measured.items()},
+            "sigma": {name: column[index] for name, column in self.sigma.items()},
             "row": self.row[index],
             "counted": counted,
         }
+
+    def _days_before(self, index: Any) -> torch.Tensor:
+        """Daily means of the last `daily_days` days before the half-hours, `[..., day, driver]`; NaN before the record began."""
+        wanted = self._day[index][..., None] + torch.arange(-self.daily_days, 0)
+        known = wanted >= self._first_day[index][..., None]
+        return torch.where(known[..., None], self._daily[torch.where(known, wanted, 0)], torch.nan)
 
     def measured_counts(self) -> dict[str, int]:
         """Number of measured samples of each target."""
@@ -134,6 +152,27 @@ def _costs(towers: Sequence[xr.Dataset], rows: Sequence[np.ndarray] | None) -> s
     return "\n".join(
         f"{name}: {table_of_costs(part)}" for name, part in zip(names, asked, strict=True) if part.sizes["time"]
     )
+
+
+def _daily_weather(
+    towers: Sequence[xr.Dataset], kept: Sequence[np.ndarray], dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Daily means of all towers one after the other `[day, driver]`; of each half-hour its day there, and the first of its tower.
+
+    A tower whose record has none (`with_antecedents`) has a single day without numbers.
+    """
+    tables, days, firsts, first = [], [], [], 0
+    for tower, rows in zip(towers, kept, strict=True):
+        table = tower[DAILY].values if DAILY in tower else np.full((1, len(DAILY_DRIVERS)), np.nan)
+        day = index_of_day(tower)[rows] if DAILY in tower else np.zeros(len(rows), np.int64)
+        tables.append(table)
+        days.append(first + day)
+        firsts.append(np.full(len(rows), first))
+        first += len(table)
+    return (
+        torch.as_tensor(np.concatenate(tables), dtype=dtype), torch.as_tensor(np.concatenate(days)),
+        torch.as_tensor(np.concatenate(firsts)),
+    )  # fmt: skip
 
 
 def _require_forcing(tower: xr.Dataset, index: int) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from canveg_jax import Site
 from canveg_jax.io.antecedents import ANTECEDENTS, antecedent_name
+from canveg_jax.io.daily_weather import DAILY, DAILY_DRIVERS
 from canveg_jax.physics.saturation import saturation_vapour_pressure_hpa
 from canveg_jax.spelling import unknown
 
@@ -139,4 +140,10 @@ def with_scaled_lai(forcing: Forcing, site: torch.Tensor | None, sites: Sequence
         raise ValueError(f"several sites ({', '.join(s.name for s in sites)}): the half-hours need a site index.")
     else:
         factor = lai.new_tensor(scales)[site]
-    return {**forcing, **{name: forcing[name] * factor for name in LEAF_AREAS if name in forcing}}
+    scaled = {name: forcing[name] * factor for name in LEAF_AREAS if name in forcing}
+    if DAILY in forcing:
+        scaled[DAILY] = forcing[DAILY].clone()
+        scaled[DAILY][..., DAILY_DRIVERS.index("lai")] *= (
+            factor[:, None] if isinstance(factor, torch.Tensor) else factor
+        )
+    return {**forcing, **scaled}

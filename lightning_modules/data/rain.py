@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-TURBULENT = ("latent_heat", "sensible_heat", "nee")
+TURBULENT = ("latent_heat", "sensible_heat", "nee", "gpp")
 """Fluxes that are left out while it rains."""
 
 

@@ -17,6 +17,7 @@ from canveg_jax.io.antecedents import ANTECEDENTS
 from .dataset import TowerDataset
 from .energy_closure import energy_closure
 from .inputs import NETWORK_INPUTS, with_scaled_lai
+from .random_error import RandomError, random_error
 
 
 class MeanSd(NamedTuple):
@@ -36,11 +37,13 @@ class ScalingStatistics:
         targets: of each observed flux that was measured at least twice.
         energy_closure: by site name, how much of the available energy its turbulent fluxes account for (`energy_closure`);
             sites whose fluxes do not tell are left out.
+        random_error: of each observed flux that was measured.
     """
 
     inputs: dict[str, MeanSd]
     targets: dict[str, MeanSd]
     energy_closure: dict[str, float] = dataclasses.field(default_factory=dict)
+    random_error: dict[str, RandomError] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, training: TowerDataset, sites: Sequence[Site]) -> ScalingStatistics:
@@ -60,7 +63,11 @@ class ScalingStatistics:
             if len(samples) > 1:
                 targets[name] = _mean_sd(samples)
         closures = {site.name: energy_closure(training, i) for i, site in enumerate(sites)}
-        return cls(inputs, targets, {name: slope for name, slope in closures.items() if slope is not None})
+        errors = {name: random_error(training, name) for name in training.target}
+        return cls(
+            inputs, targets, {name: slope for name, slope in closures.items() if slope is not None},
+            {name: error for name, error in errors.items() if error is not None},
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for YAML, JSON and checkpoints."""
@@ -68,13 +75,15 @@ class ScalingStatistics:
             kind: {name: entry._asdict() for name, entry in getattr(self, kind).items()}
             for kind in ("inputs", "targets")
         }
-        return {**scales, "energy_closure": dict(self.energy_closure)}
+        errors = {name: dataclasses.asdict(error) for name, error in self.random_error.items()}
+        return {**scales, "energy_closure": dict(self.energy_closure), "random_error": errors}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> ScalingStatistics:
         """Inverse of `to_dict`."""
         scales = {kind: {n: MeanSd(**e) for n, e in content[kind].items()} for kind in ("inputs", "targets")}
-        return cls(**scales, energy_closure=dict(content.get("energy_closure", {})))
+        errors = {name: RandomError.from_dict(error) for name, error in content.get("random_error", {}).items()}
+        return cls(**scales, energy_closure=dict(content.get("energy_closure", {})), random_error=errors)
 
     def save(self, path: str | Path) -> None:
         """Write JSON; an existing file is replaced only by a complete one."""

@@ -145,10 +145,18 @@ def _closure_attributes(name: str) -> dict[str, str]:
     return {"units": "1", "long_name": f"{how} the {kind.meaning}", "acts_on": ", ".join(kind.acts_on)}
 
 
+def _flux_and_kind(name: str) -> tuple[str, str]:
+    """`LE`, `observed` of the column `LE_observed`; fluxes may have underscores of their own (`soil_respiration`)."""
+    for kind in ("observed_equivalent", "observed", "measured"):
+        if name.endswith(f"_{kind}"):
+            return name.removesuffix(f"_{kind}"), kind
+    return name, ""
+
+
 def _as_dataset(columns: dict[str, np.ndarray], sites: list[str], data: FluxTowerDataModule) -> xr.Dataset:
     variables: dict[str, Any] = {}
     for name, values in columns.items():
-        flux, _, kind = name.partition("_")
+        flux, kind = _flux_and_kind(name)
         if kind == "observed_equivalent":
             _, _, attrs = flux_variable(flux, values, "row")
             attrs |= {"long_name": f"{attrs['long_name']}, the share of it that the tower observes"}

@@ -13,7 +13,7 @@ from canveg_jax.files import replacing
 from canveg_jax.io import TARGET_TABLE
 
 from ..data.splits import PARTS
-from ..names import EQUIVALENT
+from ..names import EQUIVALENT, WITH_RESIDUAL
 from .moments import moments_of, scores_of
 
 WITHOUT_KGE = ("NEE", "G")
@@ -27,11 +27,13 @@ def score_table(predictions: xr.Dataset) -> pd.DataFrame:
     `wet`, where the data module masks rain).
 
     `LE` is the modelled flux against the observation as it is; `LE_observed_equivalent`, of models with an observed share, what
-    the tower would see of it. Columns `n` (half-hours scored), `RMSE` and `bias` in the unit of the flux, `NSE`, `KGE`, `r`; NaN
+    the tower would see of it, and `LE_with_residual` that plus a network on the residuals. Columns `n` (half-hours scored),
+    `RMSE` and `bias` in the unit of the flux, `NSE`, `KGE`, `r`; NaN
     where undefined.
     """
     fluxes = [info.flux for info in TARGET_TABLE.values() if f"{info.flux}_observed" in predictions]
-    fluxes += [f"{flux}{EQUIVALENT}" for flux in fluxes if f"{flux}{EQUIVALENT}" in predictions]
+    kinds = (EQUIVALENT, WITH_RESIDUAL)
+    fluxes += [f"{flux}{kind}" for kind in kinds for flux in fluxes if f"{flux}{kind}" in predictions]
     columns = {str(name): predictions[name].values for name in predictions.data_vars}
     sunny = columns["shortwave_in"] > 0
     periods = {"all": np.ones(len(sunny), dtype=bool), "day": sunny, "night": ~sunny}
@@ -68,14 +70,14 @@ def _scores(columns: dict[str, np.ndarray], rows: np.ndarray, fluxes: list[str])
     """Scores of the rows by flux. Plain moments, no metrics: those would wait for the other processes of a distributed run."""
     result = {}
     for flux in fluxes:
-        seen = flux.removesuffix(EQUIVALENT)
+        seen = flux.removesuffix(EQUIVALENT).removesuffix(WITH_RESIDUAL)
         modelled, observed, measured, converged = (
             torch.from_numpy(columns[name][rows])
             for name in (flux, f"{seen}_observed", f"{seen}_measured", "converged")
         )
         moments = moments_of(modelled, observed, measured & converged)
         scores = {"n": float(moments[0]), **{name: float(value) for name, value in scores_of(moments).items()}}
-        if flux in WITHOUT_KGE:
+        if seen in WITHOUT_KGE:
             scores["KGE"] = float("nan")
         result[flux] = {column: scores[column] for column in COLUMNS}
     return result

@@ -13,9 +13,11 @@ from torch import nn
 from ..data.dataset import Batch
 from ..data.splits import PARTS, Part
 from ..data.statistics import ScalingStatistics
+from ..data.targets import FLUX_OF_TARGET
 from ..evaluation.part_scores import PartScores
 from ..processes import processes, total
 from ..protocols import TowerData
+from .error_weights import RandomErrorSetting, read_error_weights
 from .losses import FluxLoss, LossTerms
 from .unconverged import UnconvergedCount, warn_of_unconverged
 
@@ -29,7 +31,8 @@ class FluxTask(L.LightningModule, abc.ABC):
 
     Args:
         loss: the masked loss; its targets are those that are fitted.
-        scored: observed fluxes to score.
+        scored: observed fluxes to score, beside those that are fitted.
+        random_error: how well single samples are known (`ErrorWeights`); None: all alike.
     """
 
     stages_that_scale: ClassVar[tuple[str, ...]] = ("fit", "validate", "test")
@@ -38,9 +41,11 @@ class FluxTask(L.LightningModule, abc.ABC):
     target_sd: torch.Tensor
     has_statistics: torch.Tensor
 
-    def __init__(self, loss: FluxLoss, scored: Sequence[str]):
+    def __init__(self, loss: FluxLoss, scored: Sequence[str], random_error: RandomErrorSetting = None):
         super().__init__()
         self.loss = loss
+        self.error_weights = read_error_weights(random_error, tuple(loss.weights))
+        scored = tuple(dict.fromkeys((*scored, *loss.weights)))
         self.register_buffer("target_sd", torch.ones(len(loss.weights), dtype=torch.float64))
         self.register_buffer("has_statistics", torch.tensor(False))
         self.val_scores = PartScores(loss.weights, scored)
@@ -65,6 +70,11 @@ class FluxTask(L.LightningModule, abc.ABC):
         """What the towers would observe of the modelled fluxes; loss and scores compare this with the observations."""
         return fluxes
 
+    @property
+    def days_of_memory(self) -> int:
+        """How many days before a half-hour the model looks back over one by one."""
+        return 0
+
     def training_loss(self) -> FluxLoss:
         """The loss that the present epoch trains on; its targets are those of `loss`, in the same order."""
         return self.loss
@@ -87,9 +97,11 @@ class FluxTask(L.LightningModule, abc.ABC):
             if name not in statistics.targets or not statistics.targets[name].sd > 0:
                 raise ValueError(
                     f"the loss weighs '{name}', but the training part has no measured samples of it that vary. Give "
-                    "it weight 0 (le_weight, weights), or use data that have it."
+                    "it weight 0 (le_weight, weights), or use data that have it (and name it in `targets` of the data module)."
                 )
             self.target_sd[i] = statistics.targets[name].sd
+        if self.error_weights is not None:
+            self.error_weights.set_statistics(statistics.random_error)
         self.take_statistics(statistics)
         self.has_statistics.fill_(True)
 
@@ -101,9 +113,12 @@ class FluxTask(L.LightningModule, abc.ABC):
     ) -> LossTerms:
         """Masked loss of a batch (without the penalty), by `loss` or another one of the same targets."""
         loss = self.loss if loss is None else loss
+        factors = None
         sd = {name: self.target_sd[i] for i, name in enumerate(self.loss.weights)}
         seen = self.as_observed(dict(fluxes), batch)
-        return loss(seen, batch["target"], batch["measured"], sd, fluxes.get("converged"))
+        if self.error_weights is not None:
+            factors = {name: self.error_weights(name, seen[FLUX_OF_TARGET[name]], batch) for name in loss.weights}
+        return loss(seen, batch["target"], batch["measured"], sd, fluxes.get("converged"), factors)
 
     # --- Lightning
 
@@ -119,6 +134,8 @@ class FluxTask(L.LightningModule, abc.ABC):
         Raises:
             ValueError: there are none, and the stage needs them.
         """
+        if self.days_of_memory and (towers := self.tower_data) is not None:
+            towers.carry_days(self.days_of_memory)
         if self.has_statistics:
             return
         if (data := self.tower_data) is not None:

@@ -16,6 +16,7 @@ from bridges import TorchCanopy
 from bridges.canopy import with_stand_ins
 from canveg_jax import Site
 from canveg_jax.io.antecedents import ANTECEDENTS
+from canveg_jax.io.daily_weather import DAILY
 from canveg_jax.io.tower_files import as_site
 
 from ..closures.closure import LEAF_AREA
@@ -27,7 +28,7 @@ from ..closures.registry import (
     evaluated_in_loop,
     stress_specification,
 )
-from ..data.inputs import with_scaled_lai
+from ..data.inputs import NETWORK_INPUTS, with_scaled_lai
 from ..data.statistics import ScalingStatistics
 from ..data.targets import DEFAULT_TARGETS
 from ..names import EQUIVALENT
@@ -41,6 +42,9 @@ from .settings import check_settings, solver_options
 from .solution_memory import SolutionMemory
 from .stages import apply_stage, check_names_of_parts, check_stages_train, read_stages, stage_of
 from .tuned_parameters import parameter_table, share_table
+
+PAST = (*ANTECEDENTS, DAILY)
+"""Columns that networks may read, and the canopy does not."""
 
 
 class HybridCanopy(FluxTask):
@@ -77,6 +81,8 @@ class HybridCanopy(FluxTask):
         freeze: names of parameters, of closures, `stress` or `observation`: not trained.
         loss: `squared`, `huber` or `laplace`, or one for each target by name; errors are in units of the training
             standard deviation.
+        random_error: weights of samples by how well they are known: `file`, `fitted` or `{latent_heat: [8.8, 0.13]}`
+            (`models.error_weights`); None: all alike.
         network_lr: learning rate of the stress module and of closures without a rate of their own (AdamW).
         parameter_lr: learning rate of the unconstrained process parameters and of the observed shares.
         weight_decay: of the networks' weights (decoupled, AdamW).
@@ -110,6 +116,7 @@ class HybridCanopy(FluxTask):
         le_weight: float = 0.5,
         weights: dict[str, float] | None = None,
         loss: LossKind | dict[str, LossKind] = "squared",
+        random_error: str | dict[str, list[float]] | None = None,
         network_lr: float = 1e-2,
         parameter_lr: float = 1e-2,
         weight_decay: float = 0.0,
@@ -123,7 +130,7 @@ class HybridCanopy(FluxTask):
     ):
         self._stages = read_stages(stages, freeze)
         elsewhere = [target for stage in self._stages for target in stage.weights or ()]
-        super().__init__(FluxLoss(loss_weights(le_weight, weights, elsewhere), loss), DEFAULT_TARGETS)
+        super().__init__(FluxLoss(loss_weights(le_weight, weights, elsewhere), loss), DEFAULT_TARGETS, random_error)
         self.sites = tuple(as_site(site) for site in sites)
         if not self.sites:
             raise ValueError("HybridCanopy: expected at least one site; got none.")
@@ -161,7 +168,8 @@ class HybridCanopy(FluxTask):
             "closures": closures_specification(self.closures),
             "observation": None if self.observation is None else self.observation.config,
             "stages": stages, "freeze": list(freeze), "le_weight": le_weight,
-            "weights": weights, "loss": loss, "network_lr": network_lr, "parameter_lr": parameter_lr,
+            "weights": weights, "loss": loss, "random_error": random_error, "network_lr": network_lr,
+            "parameter_lr": parameter_lr,
             "weight_decay": weight_decay, "prior_weight": prior_weight, "schedule": schedule, "per_site": per_site,
             "solver": solver, "warm_start": warm_start,
         })  # fmt: skip
@@ -175,32 +183,39 @@ class HybridCanopy(FluxTask):
         forcing: Mapping[str, torch.Tensor],
         site: torch.Tensor | None = None,
         start: torch.Tensor | None = None,
+        factors: Mapping[str, torch.Tensor] | None = None,
     ) -> dict[str, torch.Tensor]:
         """Fluxes `[time]` by name, `stress`, and diagnostics.
 
         `forcing` may hold the past of the half-hours as well (`TowerDataset.history`). The fluxes are the canopy's own, not what
         a tower would observe of them (`as_observed`); `z_<name>` is the number of a closure. `stress` is the
         factor used (1 without a stress module; of a network in the loop its mean over the leaves); diagnostics are `converged`,
-        `residual`, `passes`. With `start` (see `TorchCanopy`) also `state`.
+        `residual`, `passes`. With `start` (see `TorchCanopy`) also `state`. `factors` `[time]` by name multiply parameters beside
+        what closures do to them.
         """
         with jax.enable_x64(True):
-            return self._solved(forcing, site, start)
+            return self._solved(forcing, site, start, factors or {})
 
     def _solved(
-        self, forcing: Mapping[str, torch.Tensor], site: torch.Tensor | None, start: torch.Tensor | None
+        self,
+        forcing: Mapping[str, torch.Tensor],
+        site: torch.Tensor | None,
+        start: torch.Tensor | None,
+        more_factors: Mapping[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
         # A half-hour that is not solved must not reach the network either: its gradient would be NaN for all weights.
-        columns = {name: column for name, column in forcing.items() if name not in ANTECEDENTS}
+        columns = {name: column for name, column in forcing.items() if name not in PAST}
         columns |= {} if site is None else {"site": site}
         more: dict[str, Any] = {} if start is None else {"start": start}
         reads = len(self.closures) or self.stress is not None or isinstance(self.in_loop, ReadsHalfHours)
         seen = with_scaled_lai(with_stand_ins(forcing), site, self.sites) if reads else {}
         moves: dict[str, torch.Tensor] = {}
-        if len(self.closures) and isinstance(self.physics, MovesParameters):
+        if (len(self.closures) or more_factors) and isinstance(self.physics, MovesParameters):
             z = self.closures(seen)
             factors, shifts = self.closures.actions(z)
             if LEAF_AREA in factors:
                 columns[LEAF_AREA] = moved_leaf_area(columns, factors.pop(LEAF_AREA))
+            factors |= {name: factor * factors.get(name, 1.0) for name, factor in more_factors.items()}
             more["parameters"] = self.physics.moved_parameters(factors=factors, shifts=shifts, site=site)
             moves = {f"z_{name}": value for name, value in z.items()}
         stress = None
@@ -230,6 +245,19 @@ class HybridCanopy(FluxTask):
     def as_observed(self, fluxes: dict[str, torch.Tensor], batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """The fluxes with the share of latent and sensible heat that the towers see, where that is modelled."""
         return fluxes if self.observation is None else self.observation(fluxes, batch["site"])
+
+    @property
+    def network_inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that its networks standardise."""
+        module = self.in_loop if self.stress is None else self.stress
+        own = getattr(module, "inputs", ())
+        names = [*own, *(name for closure in self.closures.named().values() for name in closure.inputs)]
+        return tuple(dict.fromkeys(name for name in names if name in NETWORK_INPUTS))
+
+    @property
+    def days_of_memory(self) -> int:
+        """Those of its closures."""
+        return self.closures.days_of_memory
 
     def training_loss(self) -> FluxLoss:
         """That of the stage of the present epoch."""
@@ -404,4 +432,4 @@ class HybridCanopy(FluxTask):
 
 def _columns(batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Forcing of a batch, and its past if it has one."""
-    return {**batch["forcing"], **batch.get("history", {})}
+    return {**batch["forcing"], **batch.get("history", {}), **({DAILY: batch[DAILY]} if DAILY in batch else {})}

@@ -81,8 +81,16 @@ class FluxLoss:
         measured: Mapping[str, torch.Tensor],
         sd: Mapping[str, torch.Tensor | float],
         converged: torch.Tensor | None = None,
+        factors: Mapping[str, torch.Tensor] | None = None,
     ) -> LossTerms:
-        """Loss of a batch. Args: model outputs by flux name, observations and masks by target name, SD by target name.
+        """Loss of a batch.
+
+        Args:
+            fluxes: model outputs `[time]` by flux name.
+            target, measured: observations and masks `[time]` by target name.
+            sd: standard deviations by target name.
+            converged: half-hours with a solution; None: all.
+            factors: on the errors, `[time]` by target name (`ErrorWeights`); None: 1.
 
         Raises:
             KeyError: a weighted target, or its flux, is missing; the message says which.
@@ -97,6 +105,8 @@ class FluxLoss:
                 )
             used = measured[name] if converged is None else measured[name] & converged
             error = (torch.where(used, fluxes[flux], 0.0) - torch.where(used, target[name], 0.0)) / sd[name]
+            if factors is not None:
+                error = error * torch.where(used, factors[name], 1.0)
             sums.append(_rho(error, self.kinds[name]).sum())
             counts.append(used.sum())
         return LossTerms(self.mean(sums, counts), torch.stack(sums), torch.stack(counts))

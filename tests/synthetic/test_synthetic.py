@@ -16,12 +16,14 @@ from canveg_jax.synthetic import (
     NOISE,
     SYNTHETIC_ARIDITY,
     SYNTHETIC_SITES,
+    KnownLeafStress,
     known_canopy_stress,
     known_stress,
     laplace_noise,
     synthetic_tower,
     synthetic_weather,
 )
+from canveg_jax.synthetic.canopy_towers import synthetic_towers
 from canveg_jax.synthetic.processes import autoregressive, damped_wave, relax
 from canveg_jax.synthetic.solar import clear_sky_shortwave, sine_of_elevation
 from canveg_jax.synthetic.tower import measured_samples
@@ -323,11 +325,14 @@ def test_another_stress_can_be_planted():
     np.testing.assert_allclose(tower["stress_true"], 0.25)
 
 
+MORE = ("soil_respiration", "GPP", "shortwave_out", "longwave_out")
+
+
 def test_half_hours_that_were_not_solved_are_not_measured():
     def failing(weather, stress):
         fluxes = bulk_model(weather, stress)
         fluxes["LE"][7] = np.nan
-        return fluxes | {"converged": np.arange(len(stress)) != 7, "soil_respiration": np.full(len(stress), 2.0)}
+        return fluxes | {"converged": np.arange(len(stress)) != 7, **{flux: np.full(len(stress), 2.0) for flux in MORE}}
 
     tower = synthetic_tower(HUMID, 2, 1, failing, gaps=False)
     for name in TARGET_TABLE:
@@ -351,3 +356,17 @@ def test_half_hours_that_were_not_solved_are_not_measured():
 def test_a_faulty_flux_model_is_named(change, message):
     with pytest.raises(ValueError, match=message):
         synthetic_tower(HUMID, 2, 1, lambda weather, stress: change(bulk_model(weather, stress)))
+
+
+def test_towers_whose_leaves_are_under_a_stress_of_their_own():
+    """In the humid and the dry tower: the factor is that of the leaves, whose deficit differs from that of the air."""
+    towers = synthetic_towers([1, 1, 2, 1], seed=3, n_layers=1, in_loop=KnownLeafStress())
+    assert [tower.sizes["time"] for _, tower in towers] == [48, 48, 96, 48]
+    for _, tower in towers:
+        water = 0.1 + 0.9 / (1.0 + np.exp(-(tower["soil_water_content"].values - 0.1) / 0.025))
+        deficit = 6.0 * (water / tower["stress_true"].values - 1.0)  # that the leaves have felt
+        assert (deficit > -1e-9).all() and (deficit < 12.0).all()
+        air = vapour_pressure_deficit(tower).values
+        sunny = tower["shortwave_in"].values > 300.0
+        assert np.corrcoef(deficit[sunny], air[sunny])[0, 1] > 0.5 and np.abs(deficit - air)[sunny].max() > 0.05
+        assert (tower["canopy_conductance_true"].values >= 0.0).all()

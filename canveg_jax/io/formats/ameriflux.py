@@ -41,6 +41,9 @@ TARGET_BASES: dict[str, str] = {
     "net_radiation": "NETRAD",
     "nee": "NEE",
     "soil_respiration": "RS",
+    "gpp": "GPP",
+    "shortwave_out": "SW_OUT",
+    "longwave_out": "LW_OUT",
 }
 
 HUMIDITY_BASES: dict[str, str] = {"RH": "relative humidity", "VPD": "deficit", "H2O": "mole fraction of water"}

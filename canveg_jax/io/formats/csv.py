@@ -10,9 +10,9 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -192,9 +192,9 @@ class TowerCsv:
             try:
                 buffered = io.BufferedReader(counter, COUNTED_AT_ONCE)
                 skipped = self.header.above + 1
-                with pd.read_csv(buffered, skiprows=skipped, chunksize=ROWS_AT_ONCE, **options) as parts:
-                    for part in parts:
-                        collected.add(part)
+                parts = pd.read_csv(buffered, skiprows=skipped, iterator=True, chunksize=ROWS_AT_ONCE, **options)
+                for part in cast("Iterator[pd.DataFrame]", parts):
+                    collected.add(part)
             except pd.errors.EmptyDataError:
                 pass  # a header without rows: the time stamps say so
             return collected, counter.count

@@ -46,9 +46,12 @@ TARGET_COLUMNS: dict[str, tuple[str, ...]] = {
     "net_radiation": ("NETRAD",),
     "nee": ("NEE_VUT_REF", "NEE_CUT_REF"),
     "soil_respiration": (),
+    "gpp": ("GPP_NT_VUT_REF", "GPP_DT_VUT_REF", "GPP_NT_CUT_REF", "GPP_DT_CUT_REF"),
+    "shortwave_out": ("SW_OUT",),
+    "longwave_out": ("LW_OUT",),
 }
 
-NEVER_FILLED = ("NETRAD", "USTAR")
+NEVER_FILLED = ("NETRAD", "USTAR", "SW_OUT", "LW_OUT")
 """Variables without flag because they are never filled: what is there was measured."""
 
 BEST_DRIVER_FLAG = 1
@@ -218,9 +221,12 @@ def _expanded(candidates: Iterable[str], names: Collection[str]) -> list[str]:
 
 
 def flag_column(column: str, names: Collection[str]) -> str | None:
-    """The quality flag of a column; closure-corrected fluxes (LE_CORR, H_CORR_25 ...) use that of LE_F_MDS, H_F_MDS."""
+    """The quality flag of a column; closure-corrected fluxes (LE_CORR, H_CORR_25 ...) use that of LE_F_MDS, H_F_MDS, and
+    gross primary production that of the NEE it was made from."""
     corrected = re.fullmatch(r"(LE|H)_CORR(_25|_75)?", column)
-    return _first([f"{column}_QC", *([f"{corrected[1]}_F_MDS_QC"] if corrected else [])], names)
+    partition = re.fullmatch(r"GPP_[ND]T_([VC]UT)_REF", column)
+    source = f"{corrected[1]}_F_MDS_QC" if corrected else f"NEE_{partition[1]}_REF_QC" if partition else f"{column}_QC"
+    return _first([f"{column}_QC", source], names)
 
 
 def sigma_column(column: str, names: Collection[str]) -> str | None:

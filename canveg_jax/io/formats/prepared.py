@@ -38,6 +38,9 @@ TARGET_COLUMNS: dict[str, tuple[str, ...]] = {
     "net_radiation": ("NETRAD",),
     "nee": ("FCO2", "Fco2", "FC", "NEE_CUT_REF", "NEE_VUT_REF"),
     "soil_respiration": ("Rsoil",),
+    "gpp": ("GPP_NT_VUT_REF", "GPP"),
+    "shortwave_out": ("SW_OUT",),
+    "longwave_out": ("LW_OUT",),
 }
 """Exact column names, in order of preference."""
 

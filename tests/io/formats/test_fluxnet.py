@@ -233,3 +233,18 @@ def test_no_warning_for_a_clean_file_in_any_column_order(written):
         warnings.simplefilter("error")
         tower = read_tower(written(data[sorted(data.columns)]), lai=2.0)
     assert tower["forcing_good"].all() and tower["forcing_complete"].all()
+
+
+def test_outgoing_radiation_and_primary_production(written):
+    """GPP is as good as the NEE that it was made from; outgoing radiation is never filled."""
+    data = frame()
+    data["GPP_NT_VUT_REF"], data["SW_OUT"], data["LW_OUT"] = 7.0, 90.0, 400.0
+    data.loc[3, "LW_OUT"] = -9999
+    data.loc[5:8, "NEE_VUT_REF_QC"] = 2
+    tower = read_tower(written(data), lai=2.0)
+    np.testing.assert_array_equal(tower["gpp"], np.full(ROWS, 7.0))
+    measured = np.ones(ROWS, dtype=bool)
+    measured[5:9] = False
+    np.testing.assert_array_equal(tower["gpp_measured"], measured)
+    assert tower["shortwave_out_measured"].all() and tower["longwave_out_measured"].sum() == ROWS - 1
+    assert tower["longwave_out"].attrs["units"] == "W m-2"

@@ -129,9 +129,11 @@ def test_report_draws_again_and_prints_the_table(trained, capsys):
     assert "no site US-Xx1" in capsys.readouterr().err and not Path("x.png").exists()
 
 
-@pytest.mark.parametrize("name", ["us_hn1", "synthetic"])
-def test_other_shipped_configurations_run(name, csvs):
-    code = main(["fit", "--config", str(EXAMPLES / f"{name}.yaml"), f"--data.folder={csvs}", *QUICK])
+@pytest.mark.parametrize(
+    ("name", "more"), [("us_hn1", ()), ("synthetic", ("--members=2", "--residual.inputs=[environment]"))]
+)
+def test_other_shipped_configurations_run(name, more, csvs):
+    code = main(["fit", "--config", str(EXAMPLES / f"{name}.yaml"), f"--data.folder={csvs}", *QUICK, *more])
     assert code == 0
     run = Path("runs") / name / "version_0"
     predictions = read_predictions(run / "predictions.nc")
@@ -139,6 +141,21 @@ def test_other_shipped_configurations_run(name, csvs):
     assert predictions.sizes["site"] == len(towers)
     assert (np.diff(predictions["site_index"].values) >= 0).all()
     assert (run / "checkpoints/best.ckpt").is_file() and picture_has_ink(run / "report.png")
+    if name == "synthetic":
+        seen_again(run, predictions, csvs)
+
+
+def seen_again(run, predictions, csvs):
+    """The members differ, their average is beside the first, and `predict` finds the network on the residuals again."""
+    other = read_predictions(run.with_name("version_1") / "predictions.nc")
+    assert not np.array_equal(predictions["LE"], other["LE"])
+    together = read_predictions(run / "ensemble/predictions.nc")
+    np.testing.assert_allclose(together["LE"], (predictions["LE"] + other["LE"]) / 2.0, rtol=1e-6)
+    assert "not physics" in together["LE_with_residual"].attrs["long_name"]
+    config, checkpoint = str(run / "config.yaml"), str(run / "checkpoints/best.ckpt")
+    assert main(["predict", "--config", config, "--ckpt_path", checkpoint, "--output.predictions=p.nc"]) == 0
+    test, again = predictions.isel(row=predictions["split"].values == 2), read_predictions("p.nc")
+    np.testing.assert_allclose(again["LE_with_residual"], test["LE_with_residual"], atol=1e-6)
 
 
 def test_simulate_writes_what_the_canopy_computes(csvs, capsys):
@@ -248,11 +265,13 @@ def test_report_refuses_other_files(trained, tmp_path, capsys):
     assert main(["report", "absent.nc", "--out", "x.png"]) == 2
 
 
-SLOW_EXAMPLES = [pytest.param(name, marks=pytest.mark.slow) for name in ("network_in_the_loop", "recurrent_closures")]
+SLOW_EXAMPLES = [
+    pytest.param("network_in_the_loop", 6, marks=pytest.mark.slow), pytest.param("recurrent_closures", 1, marks=pytest.mark.slow)
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("example", ["embed_in_torch", *SLOW_EXAMPLES])
-def test_the_plain_torch_examples_learn(example, monkeypatch):
+@pytest.mark.parametrize(("example", "steps_or_epochs"), [("embed_in_torch", 6), *SLOW_EXAMPLES])
+def test_the_plain_torch_examples_learn(example, steps_or_epochs, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    losses = importlib.import_module(example).main(steps=6)
+    losses = importlib.import_module(example).main(steps_or_epochs)
     assert all(np.isfinite(losses)) and losses[-1] < losses[0]

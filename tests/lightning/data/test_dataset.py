@@ -45,7 +45,7 @@ def test_filled_targets_are_not_seen(tower):
 def test_item_has_0d_entries_and_batches_are_items_stacked(tower):
     data = TowerDataset([tower, tower.isel(time=slice(0, 50))])
     item = data[3]
-    assert set(item) == {"forcing", "history", "site", "target", "measured", "row", "counted"}
+    assert set(item) == {"forcing", "history", "site", "target", "measured", "sigma", "row", "counted"}
     assert set(item["forcing"]) == set(FORCING_TABLE)
     assert item["forcing"]["air_temperature"].shape == () and item["site"] == 0
     indices = [len(data) - 1, 3, 700]

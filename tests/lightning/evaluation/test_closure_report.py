@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import canveg_jax as cv
 from lightning_modules.evaluation.closure_report import beside, closure_figure, closure_names, strongest_drivers
+from lightning_modules.evaluation.density import classes
 from lightning_modules.evaluation.report import save_figure
+from lightning_modules.evaluation.stress_panels import scheme_factor, stress_varies
 
 
 @pytest.fixture
@@ -26,6 +29,8 @@ def predictions():
         variables |= {flux: ("row", rng.random(2 * n)), f"{flux}_observed": ("row", rng.random(2 * n))}
         variables[f"{flux}_measured"] = ("row", rng.random(2 * n) > 0.3)
     variables["LE_observed_equivalent"] = ("row", rng.random(2 * n))
+    variables["canopy_LE"], variables["soil_LE"] = ("row", np.full(2 * n, 30.0)), ("row", np.full(2 * n, 10.0))
+    variables["stress"] = ("row", np.ones(2 * n))
     coords = {"time": ("row", time), "site_index": ("row", np.repeat([0, 1], n)), "site_name": ("site", ["A", "B"])}
     return xr.Dataset(variables, coords)
 
@@ -56,3 +61,53 @@ def test_a_row_for_each_closure_and_the_mean_days(predictions, tmp_path):
 def test_without_closures_there_is_nothing_to_draw(predictions):
     with pytest.raises(ValueError, match="no closures"):
         closure_figure(predictions.drop_vars("closure_leaf_area"))
+
+
+def lines(axes):
+    return {line.get_label(): line.get_ydata() for line in axes.get_lines()}
+
+
+def test_latent_heat_by_source(predictions):
+    figure = closure_figure(predictions, ["A"])
+    (axes,) = [a for a in figure.subfigs[0].axes if a.get_title(loc="left").startswith("LE by source")]
+    assert axes.get_title(loc="left").endswith("leaves 75 %")
+    drawn = lines(axes)
+    np.testing.assert_allclose(drawn["leaves (transpiration)"], 30.0)
+    np.testing.assert_allclose(drawn["soil (evaporation)"], 10.0)
+    assert len(drawn["soil (evaporation)"]) == 30
+
+
+def test_a_stress_is_drawn_with_the_classical_schemes_beside_it(predictions):
+    """The learned one by day only; those of the literature with the parameters that one would use without learning."""
+    water = predictions["soil_water_content"].values
+    dark = predictions["shortwave_in"].values <= 20.0
+    factor = np.where(dark, 0.001, np.clip((water - 0.1) / 0.2, 0.01, 1.0))
+    stressed = predictions.drop_vars("closure_leaf_area").assign(
+        stress=("row", factor), soil_water_content=("row", water - 0.05)
+    )
+    assert stress_varies(stressed) and not stress_varies(predictions) and dark.any()
+    figure = closure_figure(stressed, ["A"])
+    panels = [a for a in figure.subfigs[0].axes if a.get_title(loc="left") == "stress factor by day"]
+    drawn = lines(panels[1])
+    assert set(drawn) == {"learned", "ramp", "Feddes", "Jarvis"}
+    np.testing.assert_allclose(drawn["learned"], np.linspace(0.04, 0.96, 12), atol=0.03)
+    assert all(np.all((0 < y) & (y <= 1.0)) for y in drawn.values())
+    assert np.all(np.diff(drawn["ramp"]) >= 0) and drawn["ramp"][0] < drawn["ramp"][-1]
+
+
+def test_scheme_factor_is_that_of_the_scheme(predictions):
+    """The ramp of Wang and Leuning with the table's wilting point and field capacity, by hand."""
+    p = cv.Parameters()
+    water = predictions["soil_water_content"].values / 2.0
+    ramp = np.clip(10.0 * (water - p.wilting_point) / (3.0 * (p.field_capacity - p.wilting_point)), 1e-3, 1.0)
+    assert (ramp < 1.0).sum() > 500
+    dry = predictions.assign(soil_water_content=("row", water))
+    np.testing.assert_allclose(scheme_factor("soil_moisture", dry), ramp, rtol=1e-9)
+
+
+def test_classes_are_equally_filled():
+    index, n = classes(np.arange(1200.0), 12)
+    assert n == 12 and (np.bincount(index) == 100).all()
+    index, n = classes(np.r_[np.zeros(900), np.arange(300.0)], 12)
+    assert n <= 5 and set(index) == set(range(n))
+    assert classes(np.ones(5), 12)[1] == 1
