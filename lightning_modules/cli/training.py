@@ -30,10 +30,10 @@ from ..evaluation.ensemble import write_ensemble
 from ..evaluation.predictions import predictions_dataset, write_predictions
 from ..evaluation.report import report_figure, save_figure
 from ..evaluation.score_table import score_table, table_text, write_table
-from ..evaluation.sensitivities import sensitivities, sensitivity_figure
 from ..models.hybrid_canopy import HybridCanopy
 from ..models.precision import check_precision
 from ..models.residual import CHECKPOINT, ResidualSettings, load_residual, train_residual, with_residual
+from ..models.sensitivities import sensitivities, sensitivity_figure
 from .accelerator import choose_accelerator, look
 from .readiness import require_checkpoint, require_packages, require_place
 

@@ -7,7 +7,7 @@ import torch
 import canveg_jax as cv
 from lightning_modules import FluxTowerDataModule, HybridCanopy
 from lightning_modules.evaluation.report import save_figure
-from lightning_modules.evaluation.sensitivities import INPUTS, sensitivities, sensitivity_figure
+from lightning_modules.models.sensitivities import INPUTS, sensitivities, sensitivity_figure
 from tests.lightning.towers import SITE, BoringCanopy, KnownStress, boring_fluxes, boring_tower
 
 

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from canveg_jax import FORCING_TABLE, PARAMETER_TABLE, TUNABLE
 from canveg_jax.spelling import unknown
 
-from .report import STYLE
+from ..evaluation.report import STYLE
 
 if TYPE_CHECKING:
     from ..data.datamodule import FluxTowerDataModule
-    from ..models.hybrid_canopy import HybridCanopy
+    from .hybrid_canopy import HybridCanopy
 
 FLUXES = ("LE", "NEE")
 TENTH = 0.1
