@@ -15,7 +15,8 @@ class Rewritten(TorchFunctionMode):
     """While active, calls of the functions in `REWRITES` run these instead; values and derivatives are the same."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
-        return REWRITES.get(func, func)(*args, **(kwargs or {}))
+        function: Any = REWRITES.get(func, func)
+        return function(*args, **(kwargs or {}))
 
 
 def _take_along_dim(input: torch.Tensor, indices: torch.Tensor, dim: int | None = None) -> torch.Tensor:

@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 import jax.numpy as jnp
+import lightning as L
 import pytest
 import torch
 
-import canveg_jax as cv
 from bridges import jax2torch
-from canveg_jax.forcing import STAND_IN
+from lightning_modules import FluxTowerDataModule, HybridCanopy
+from tests.lightning.towers import SITE, boring_tower
 
 pytestmark = [
     pytest.mark.slow,
@@ -56,21 +57,22 @@ def test_functions_that_are_trained_and_deleted():
     assert memory < 20 * MEGABYTE and new_maps < 10
 
 
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:lightning")
 def test_hybrid_canopies_that_are_fitted_and_deleted():
-    """Each has a parameter of its own that is compiled in, so that none takes the programs of the one before."""
-    from lightning_modules import HybridCanopy
-
-    forcing = {name: torch.full((8,), value, dtype=torch.float64) for name, value in STAND_IN.items()}
-    forcing |= {"shortwave_in": torch.linspace(0, 600, 8, dtype=torch.float64)}
+    """Each fit makes its programs again, from the compilation cache where there is one."""
+    tower = boring_tower(days=4)
 
     def train(k: int) -> None:
-        canopy = cv.Canopy(cv.Site.named("US-Bi1", n_layers=1), cv.Parameters(kball=8.0 + 0.01 * k))
-        model = HybridCanopy(canopy, tunable=("vcopt",))
-        optimiser = torch.optim.Adam(model.parameters())
-        for _ in range(3):
-            optimiser.zero_grad()
-            model(forcing)["LE"].square().mean().backward()
-            optimiser.step()
+        data = FluxTowerDataModule(
+            datasets=[(SITE, tower)], block_days=0.5, batch_size=32, test_fraction=0.2, val_every=0
+        )
+        model = HybridCanopy([SITE], tunable=["kball"], parameters={"kball": 8.0 + 0.1 * k}, stress=None)
+        before = model.physics.raw["kball"].item()
+        L.Trainer(
+            max_steps=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False,
+        ).fit(model, datamodule=data)  # fmt: skip
+        assert model.physics.raw["kball"].item() != before
 
     memory, new_maps = growth(train, 20, 5)
     assert memory < 150 * MEGABYTE and new_maps < 100
