@@ -19,6 +19,8 @@ from canveg_jax.transforms import check_names
 
 from ._jax2torch.function import jax2torch
 from ._jax2torch.rows import Rows
+from ._runtime.convert import is_symbolic
+from ._runtime.recording import check_recording
 from .in_loop import LoopNetwork, LoopProgram
 
 WITHOUT_DERIVATIVE = ("state", "in_loop_factor")
@@ -123,6 +125,7 @@ class TorchCanopy(torch.nn.Module):
                 names them.
             UnknownParameterError: `parameters` has a name that does not exist.
             ValueError: an input of `in_loop` has no column, or `features` has one that is not read.
+            TransformError: inside `torch.jit.trace`, or `make_fx` with real tensors.
 
         Warns:
             ForcingWarning: at the first batch, a whole column looks like another unit.
@@ -131,6 +134,8 @@ class TorchCanopy(torch.nn.Module):
         site = forcing.pop("site", None)
         check_columns(forcing)
         _check_shapes(forcing)
+        if not torch.compiler.is_compiling() and not any(map(is_symbolic, forcing.values())):
+            check_recording("TorchCanopy")
         if stress is None and self.stress is not None:
             calm = with_stand_ins(forcing)
             stress = self.stress(calm if site is None else {**calm, "site": site})

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+_SHOWN = 6
+"""Arguments of a call that an error lists."""
+
 
 class BridgeError(Exception):
     """Base of all errors of the bridge."""
@@ -39,3 +45,19 @@ def explained(error: Exception, name: str) -> Exception:
             "create_graph=True."
         )
     return error
+
+
+def name_function(error: Exception, name: str, arrays: Sequence[Any]) -> None:
+    """Add the name of the bridged function, and what it was called with, to an error from inside it; its type stays.
+
+    Python's own errors (JAX's about shapes are such) get it in their message, others in a note.
+    """
+    if isinstance(error, BridgeError):
+        return
+    given = [f"{a.dtype}{list(a.shape)}" if hasattr(a, "dtype") else repr(a) for a in arrays[:_SHOWN]]
+    more = f" and {len(arrays) - _SHOWN} more" if len(arrays) > _SHOWN else ""
+    place = f"in the JAX function {name}, called with {', '.join(given) or 'no arrays'}{more}"
+    if type(error) in (TypeError, ValueError, IndexError):
+        error.args = (f"{error} ({place})",)
+    else:
+        error.add_note(f"({place})")

@@ -29,7 +29,7 @@ from .._runtime.upstream import (
     transforms_are_active,
     unwrap_if_dead,
 )
-from ..errors import explained
+from ..errors import explained, name_function
 from .kernel import Kernel, Mask, OutputSpec, Tagged
 from .residuals import Residuals
 
@@ -69,9 +69,10 @@ def execute(name: str, compiled: Callable, arrays: list, tensors: Sequence[torch
             return compiled(*arrays)
         with run_on(tensors):
             return compiled(*arrays)
-    except (TypeError, ValueError, NotImplementedError) as error:
+    except Exception as error:
         better = explained(error, name)
         if better is error:
+            name_function(error, name, arrays)
             raise
         raise better from None
 

@@ -15,6 +15,7 @@ from .pytree import Spec
 from .residuals import Residuals, pull
 
 Mask = tuple[bool, ...]
+Observe = Callable[[tuple, Sequence], None]
 
 
 class OutputSpec(NamedTuple):
@@ -66,6 +67,7 @@ class Kernel:
         name: shown in errors.
         kind: of derivative, shown in profiles.
         traces: counts traces by executable (`primal`, `forward`, `backward`), shared by all derived kernels.
+        observe: told of each trace of the function itself, with the kind of program and its arrays.
     """
 
     def __init__(
@@ -75,9 +77,11 @@ class Kernel:
         name: str,
         traces: Counter[str],
         kind: str = "",
+        observe: Observe | None = None,
     ):
         self.fn, self.differentiable, self.name, self.traces, self.kind = fn, differentiable, name, traces, kind
-        self.primal = self.jit(self._primal, "primal")
+        self._observe = observe
+        self.primal = self.jit(self._observed(("primal", kind), self._primal), "primal")
         self._derived: dict[tuple, Any] = {}
         self._plans: dict[Mask, Plan] = {}
         self._residuals: list[Residuals] = []
@@ -104,7 +108,8 @@ class Kernel:
         """Executable `(*tensors, *extras) -> Tagged((*outputs, *residuals), ForwardTag)` for gradients of `wanted`;
         `packed` lays small residuals together."""
         key = "forward", wanted, packed
-        return self.cached(key, lambda: self.jit(lambda *a: self._forward(wanted, packed, a), "forward"))
+        program = self._observed(("forward", self.kind, wanted), lambda *a: self._forward(wanted, packed, a))
+        return self.cached(key, lambda: self.jit(program, "forward"))
 
     def vjp(self, wanted: Mask, present: Mask) -> Kernel:
         """Kernel `(*tensors, *cotangents) -> gradients` of the wanted tensors; `present` says which differentiable
@@ -124,6 +129,18 @@ class Kernel:
         """What belongs to this kernel under a key, made at the first request."""
         found = self._derived.get(key)
         return self._derived.setdefault(key, make()) if found is None else found
+
+    def _observed(self, program: tuple, function: Callable) -> Callable:
+        """A function that tells of its traces."""
+        observe = self._observe
+        if observe is None:
+            return function
+
+        def observed(*arrays: Any) -> Any:
+            observe(program, arrays)
+            return function(*arrays)
+
+        return observed
 
     def _split(self, arrays: Sequence) -> tuple[Sequence, Sequence]:
         n = len(self.differentiable)
@@ -185,4 +202,4 @@ class Kernel:
         def fn(tensors: Sequence, extras: Sequence) -> Tagged:
             return jax.vmap(self.fn, in_axes=(list(axes), None))(list(tensors), extras)
 
-        return Kernel(fn, self.differentiable, self.name, self.traces, f"{self.kind}_vmap")
+        return Kernel(fn, self.differentiable, self.name, self.traces, f"{self.kind}_vmap", self._observe)

@@ -15,11 +15,13 @@ import torch
 
 from .._runtime.convert import check_array, is_plain, is_symbolic
 from .._runtime.process import check_process
+from .._runtime.recording import check_recording
 from .._runtime.upstream import any_autocast, opaque
 from ..errors import ConversionError
 from .autograd import KernelCall, run
 from .kernel import Kernel, OutputSpec, Tagged
 from .pytree import Spec, Static, as_static, flatten, is_value, leaf_path, unflatten, unwrap_static
+from .retracing import Retracing
 from .rows import Rows
 
 _TENSOR = "tensor"
@@ -78,6 +80,8 @@ class Operation:
             self._position(n)
         self._rows_of = rows
         self._rows = Rows(self.name) if vectorized is True or rows else None
+        self._retracing = Retracing(self.name)
+        self._names = _positional_names(fn)
         self._kernels: dict[tuple, tuple[Kernel, tuple[bool, ...] | None]] = {}
         self._layouts: dict[tuple, Layout] = {}
         self._flat_layouts: dict[tuple, Layout] = {}
@@ -90,6 +94,7 @@ class Operation:
             from .compiled import call_symbolic
 
             return self.result(*call_symbolic(kernel, tensors, extras))
+        check_recording(self.name)
         call = KernelCall(kernel, extras)
         if self._rows is None:
             outputs = run(call, tensors)
@@ -199,7 +204,9 @@ class Operation:
         where = [i for i, k in enumerate(kinds) if k is _TENSOR]
         nondiff = self._leaves_of(self.nondiff, spec, len(leaves))
         rows = self._leaves_of(self._rows_of, spec, len(leaves))
-        kernel = Kernel(fn, tuple(i not in nondiff for i in where), self.name, self.traces)
+        order = (*where, *(i for i, k in enumerate(kinds) if k is _EXTRA))
+        observe = self._retracing.observer(spec, fixed, order, self._names)
+        kernel = Kernel(fn, tuple(i not in nondiff for i in where), self.name, self.traces, observe=observe)
         return kernel, tuple(i in rows for i in where) if self._rows_of else None
 
     def _outputs(self, result: Any) -> Tagged:
@@ -250,6 +257,15 @@ class Operation:
                 value = positional[position]
                 positional[position] = Static(as_static(value, lambda n=name: f"argument {n}"), value)
         return tuple(positional), kwargs
+
+
+def _positional_names(fn: Callable) -> tuple[str, ...]:
+    """Names of the arguments that can be given by position, as far as Python knows them."""
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
 
 
 def _without_half_precision(tensors: list[torch.Tensor]) -> list[torch.Tensor]:

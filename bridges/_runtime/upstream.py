@@ -29,6 +29,9 @@ USES: dict[str, str] = {
     "torch._C._dynamo.eval_frame._FrameAction": "keeping torch.compile out of JAX",
     "torch._C._dynamo.eval_frame._FrameExecStrategy": "keeping torch.compile out of JAX",
     "torch._C._dynamo.eval_frame.set_code_exec_strategy": "keeping torch.compile out of JAX",
+    "torch._C._is_tracing": "refusing torch.jit.trace, which would make a constant of a result",
+    "torch._C._len_torch_dispatch_stack": "whether a tracer may be recording operators",
+    "torch.fx.experimental.proxy_tensor.get_proxy_mode": "refusing make_fx with real tensors, which would make a constant",
     "torch.autograd.forward_ad._current_level": "whether a call is inside forward_ad.dual_level",
     "torch._ops.HigherOrderOperator": "recognising autocast and no_grad regions in an exported network",
     "torch._subclasses.fake_tensor.FakeTensor": "recognising tensors without values (torch.compile, torch.export)",
@@ -89,6 +92,9 @@ tensor_from_capsule: Callable = _find("torch._C._from_dlpack")
 any_autocast: Callable[[], bool] = _find("torch._C._is_any_autocast_enabled")
 transforms_are_active: Callable[[], bool] = _find("torch._C._are_functorch_transforms_active")
 unwrap_if_dead: Callable = _find("torch._C._functorch.unwrap_if_dead")
+is_jit_tracing: Callable[[], bool] = _find("torch._C._is_tracing")
+dispatch_modes: Callable[[], int] = _find("torch._C._len_torch_dispatch_stack")
+proxy_mode: Callable = _find("torch.fx.experimental.proxy_tensor.get_proxy_mode")
 is_wrapped_by_transform: Callable = _find("torch._C._functorch.is_functorch_wrapped_tensor")
 is_legacy_batched: Callable = _find("torch._C._functorch.is_legacy_batchedtensor")
 is_wrapper_subclass: Callable = _find("torch.utils._python_dispatch.is_traceable_wrapper_subclass")

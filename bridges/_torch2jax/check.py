@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -68,6 +69,22 @@ def compare_with_torch(
         flat = [name for name in flat if not theirs.gradients[name].any()]
 
 
+@contextlib.contextmanager
+def _explaining_missing_derivatives(name: str) -> Iterator[None]:
+    """torch's error about a derivative that it does not have itself, with what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if "not differentiable" not in text and "derivative for" not in text and "not implemented for" not in text:
+            raise
+        raise NetworkError(
+            f"{name}: the gradients cannot be compared, because torch has none here: {text.splitlines()[0]} Detach in the "
+            "network what needs no derivative (target.detach()), or pass verify=False; JAX then has the derivative of its own "
+            "equivalent, which is 0 for steps."
+        ) from error
+
+
 class _Check:
     """The network in torch and in JAX, compiled once, and what is said where they differ."""
 
@@ -111,7 +128,11 @@ class _Check:
         device = next((t.device for t in (*own.values(), *leaves) if isinstance(t, torch.Tensor)), torch.device("cpu"))
         leaves = [_variable(leaf) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
         variables = [*(own[n] for n in self.trained), *(leaves[i] for i in self.varied)]
-        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        with (
+            torch.enable_grad(),
+            torch.backends.cudnn.flags(enabled=False),
+            _explaining_missing_derivatives(self.fn.__name__),
+        ):
             inputs, named = torch_tree.tree_unflatten(leaves, self.spec)
             with Replay([s.to(device) for s in samples]) if samples else contextlib.nullcontext():
                 result = module(*inputs, **named)

@@ -19,7 +19,9 @@ from torch.export.graph_signature import InputKind, OutputKind
 from .._runtime.upstream import HigherOrderOperator, torch_tree
 from ..errors import BridgeError
 from .operators import ASSERTIONS, SIZE_ARITHMETIC, TABLE, UnsupportedOperatorError, is_random
+from .refusals import advice_for, place_of, sizes_that_are_fixed
 from .results import as_named_tuples
+from .rewrites import Rewritten
 
 
 class NetworkError(BridgeError, ValueError):
@@ -78,7 +80,8 @@ class _Leaves(torch.nn.Module):
 
     def forward(self, *leaves):
         args, kwargs = self.rebuild(leaves)
-        return self.module(*args, **kwargs)
+        with Rewritten():
+            return self.module(*args, **kwargs)
 
 
 def export_network(
@@ -111,8 +114,11 @@ def export_network(
         decompositions = torch.export.default_decompositions()
         for operator in [key for key in decompositions if str(key) in TABLE]:
             decompositions.pop(operator)
-        exported = exported.run_decompositions(decompositions)
-    _require_pure(exported, mutable)
+        try:
+            exported = exported.run_decompositions(decompositions)
+        except NotImplementedError as error:  # tensors of torch.func in the graph
+            raise _untraceable(module, error) from error
+    _require_pure(exported, module, mutable)
     return _program(exported, module)
 
 
@@ -142,12 +148,25 @@ def _trace(wrapped: _Leaves, leaves: tuple[torch.Tensor, ...], free: Sequence[tu
     try:
         return torch.export.export(wrapped, leaves, dynamic_shapes=(dynamic,) if leaves else None)
     except Exception as error:  # torch raises many types here, from user errors to internal ones
-        reason = str(error).strip().split("\n\n")[0]
-        advice = "Use torch.where instead of branching on values, and sizes that do not depend on values."
-        if "specialized" in reason or "onstraints violated" in reason:
-            advice = "The network fixes a size that was to be free; name the free axes by `free_axes` (None: no axis)."
-        name = type(wrapped.module).__name__
-        raise NetworkError(f"{name} cannot be traced to a graph of operators: {reason}\n{advice}") from error
+        raise _untraceable(wrapped.module, error) from error
+
+
+def _untraceable(module: torch.nn.Module, error: Exception) -> NetworkError:
+    """An error of torch's export with the place in the network and what to do."""
+    reason = str(error).strip().split("\n\n")[0]
+    place = place_of(error, module)
+    advice = " ".join(
+        advice_for(reason) or ["Use torch.where instead of branching on values, and sizes that do not depend on them."]
+    )
+    fixed = sizes_that_are_fixed(reason)
+    if fixed or "onstraints violated" in reason or "specialized" in reason:
+        reason, place = f"the network fixes {fixed or 'a size'}, which was to be free", ""
+        advice = (
+            "Name the axes that are free by `free_axes` (free_axes=None: none; by argument: free_axes=[0, None]). The steps of a "
+            "recurrent layer cannot be: give it a batch, [batch, step, feature] with batch_first=True, or free_axes=1 without."
+        )
+    where = f" (in {place})" if place else ""
+    return NetworkError(f"{type(module).__name__} cannot be traced to a graph of operators{where}: {reason}\n{advice}")
 
 
 def _keep_no_grad(exported: Any) -> None:
@@ -201,19 +220,35 @@ def _inner_graph(graph_module: Any, node: Any) -> Any:
     return None
 
 
-def _require_pure(exported: Any, mutable: bool) -> None:
+def _require_pure(exported: Any, module: torch.nn.Module, mutable: bool) -> None:
     allowed = (OutputKind.USER_OUTPUT, OutputKind.TOKEN, *((OutputKind.BUFFER_MUTATION,) if mutable else ()))
     changed = [
         f"{'buffer' if spec.kind is OutputKind.BUFFER_MUTATION else 'input'} {_own_name(spec.target or spec.arg.name)}"
         for spec in exported.graph_signature.output_specs
         if spec.kind not in allowed
     ]
+    if changed and (tables := [f"{name!r}" for name in _renormalised(module)]):
+        raise NetworkError(
+            f"the embedding {', '.join(tables)} has max_norm and rescales rows of its table at every call, which a pure function "
+            "cannot do. Rescale the table once (with torch.no_grad(): torch.renorm(table, 2, 0, max_norm)) and convert with "
+            "max_norm=None, or divide the looked-up rows by their norm in the network."
+        )
     if changed:
         raise NetworkError(
             f"the network changes {', '.join(changed)} when it runs, which a pure function cannot do. Call "
             "module.eval() first (batch normalisation), convert with mutable=True to get the new buffers as a second "
             "result, or return the new value instead of storing it."
         )
+
+
+def _renormalised(module: torch.nn.Module) -> list[str]:
+    """Names of the embeddings that change their table when they look a row up."""
+    embeddings = (torch.nn.Embedding, torch.nn.EmbeddingBag)
+    return [
+        name or type(layer).__name__
+        for name, layer in module.named_modules()
+        if isinstance(layer, embeddings) and layer.max_norm is not None
+    ]
 
 
 def _own_name(name: str) -> str:
@@ -344,9 +379,14 @@ def _origin(node: Any) -> str:
 
 
 def _list_unsupported(entries: list[str]) -> str:
-    advice = "Rewrite these lines with supported operators (docs/torch2jax.md lists them)."
+    entries = list(dict.fromkeys(entries))
+    advice = ["Rewrite these lines with supported operators (docs/torch2jax.md lists them)."]
     if any(is_random(entry) for entry in entries):
-        advice = "There is no such random number in JAX: call module.eval() first if it is for training only. " + advice
-    if any("nonzero" in entry or "masked_select" in entry for entry in entries):
-        advice = "A size that depends on values is not possible in JAX: use torch.where with the mask. " + advice
-    return "operators without a JAX equivalent:\n  " + "\n  ".join(dict.fromkeys(entries)) + "\n" + advice
+        advice.insert(0, "There is no such random number in JAX: call module.eval() first if it is for training only.")
+    names = " ".join(entry.split(" ")[0] for entry in entries)
+    return (
+        "operators without a JAX equivalent:\n  "
+        + "\n  ".join(entries)
+        + "\n"
+        + " ".join([*advice_for(names), *advice])
+    )

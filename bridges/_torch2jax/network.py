@@ -11,6 +11,7 @@ import torch
 from jax.core import Tracer
 
 from .._runtime.dtypes import copy_to_jax, is_array, jax_dtype
+from .._runtime.recording import check_recording
 from .._runtime.upstream import torch_tree
 from .axes import free_axes_of
 from .check import compare_with_torch
@@ -59,7 +60,9 @@ def torch2jax(
         UnsupportedOperatorError: operators without an equivalent; all are named, with their line in the user's module.
         NetworkError: the network cannot be traced, is not pure, or `verify` found a difference.
         BridgeError: a 64-bit network while JAX runs in 32 bits.
+        TransformError: called inside `torch.jit.trace`, or `make_fx` with real tensors.
     """
+    check_recording(type(module).__name__)
     positional = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
     arguments = (positional, dict(example_kwargs or {}))
     if "rng" in arguments[1]:

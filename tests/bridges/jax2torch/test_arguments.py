@@ -290,3 +290,23 @@ def test_vectorized_function_refuses_what_padding_would_falsify():
         jax2torch(lambda x: x.sum(), vectorized=True)(x)
     with pytest.raises(ConversionError, match=r"rows.*is 3 for argument 0, but argument 1 has shape \(2,\)"):
         jax2torch(lambda x, y: x, vectorized=True)(x, torch.ones(2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("fn", "error", "message"),
+    [
+        (lambda x, y: x @ jnp.ones((4, 2)), TypeError, r"dot_general requires .*\(5,\) and \(4,\)"),
+        (lambda x, y: x + y, (TypeError, ValueError), r"incompatible shapes.*\(3, 5\), \(4,\)"),
+        (lambda x, y: x.reshape(7), (TypeError, ValueError), r"cannot reshape array of shape \(3, 5\)"),
+        (lambda x, y: x[0, 0, 0], IndexError, "Too many indices"),
+        (lambda x, y: x if x.sum() > 0 else y, jax.errors.TracerBoolConversionError, "boolean conversion"),
+    ],
+    ids=["product", "sum", "reshape", "index", "branch"],
+)
+def test_an_error_inside_the_function_names_it_and_what_it_was_called_with(fn, error, message):
+    f = jax2torch(fn, name="mine")
+    for grad in (False, True):
+        with pytest.raises(error, match=message) as caught:
+            f(torch.ones(3, 5, requires_grad=grad), torch.ones(4))
+        text = "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+        assert "in the JAX function mine, called with float32[3, 5], float32[4]" in text

@@ -24,6 +24,7 @@ DTYPES = [
 ]  # fmt: skip
 
 identity = jax2torch(lambda x: x)
+pytestmark = pytest.mark.filterwarnings("ignore:.*has been compiled for.*different sets of arguments:UserWarning")
 
 
 @pytest.fixture(autouse=True)

@@ -159,3 +159,72 @@ def test_values_fixed_by_the_example():
     np.testing.assert_array_equal(fn(params, x, 3, None), np.full((4, 3), 8.0))
     with pytest.raises(NetworkError, match="input 1 was fixed to 3 by the conversion, got 2"):
         fn(params, x, 2, None)
+
+
+class Packed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(3, 2, batch_first=True)
+
+    def forward(self, x, lengths):
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)[0]
+
+
+ROWS = torch.linspace(-1, 1, 12).reshape(4, 3)
+REFUSED = {
+    "max_norm": (
+        lambda: nn.Sequential(nn.Embedding(5, 2, max_norm=1.0)), torch.tensor([0, 3]), r"embedding '0' has max_norm.*renorm",
+    ),
+    "unbatched": (lambda: nn.LSTM(3, 2), ROWS, r"axis 0 of input tensor 0 \(size 4\)[\s\S]*free_axes=None[\s\S]*recurrent"),
+    "packed": (Packed, (torch.ones(2, 3, 3), torch.tensor([3, 2])), r"\(in 'rnn' \(LSTM\)\)[\s\S]*padded sequence"),
+    "ctc": (
+        nn.CTCLoss, (torch.zeros(6, 2, 4), torch.ones(2, 2, dtype=int), torch.tensor([6, 6]), torch.tensor([2, 2])),
+        r"\(CTCLoss\)[\s\S]*optax.ctc_loss",
+    ),
+    "functional gradient": (
+        lambda: Function(torch.func.grad(lambda x: x.sin().sum())), ROWS, r"torch.func[\s\S]*jax.grad"),
+    "functional gradients": (
+        lambda: Function(torch.func.vmap(torch.func.grad(lambda x: x.sin().sum()))), ROWS, r"torch.func[\s\S]*jax.grad",
+    ),
+    "mask": (lambda: Function(lambda x: x[x > 0]), ROWS, r"x\[x > 0\]|boolean mask[\s\S]*torch.where"),
+    "unique": (lambda: Function(torch.unique), ROWS, r"_unique2[\s\S]*sort, cummax and searchsorted"),
+    "fractional": (
+        lambda: nn.FractionalMaxPool2d(2, output_size=3), torch.ones(1, 1, 8, 8),
+        r"\(FractionalMaxPool2d\)[\s\S]*AdaptiveMaxPool",
+    ),
+    "bessel": (lambda: Function(torch.special.bessel_j0), ROWS, r"bessel_j0[\s\S]*i0e"),
+    "hermite": (lambda: Function(lambda x: torch.special.hermite_polynomial_h(x, 3)), ROWS, r"hermite[\s\S]*recurrence"),
+    "loss of a target": (
+        nn.SoftMarginLoss, (ROWS, torch.sign(ROWS)), r"SoftMarginLoss: .* torch has none.*target.detach\(\)",
+    ),
+    "step": (lambda: Function(torch.heaviside), (ROWS, ROWS**2), r"torch has none here: derivative for aten::heaviside.*verify"),
+}  # fmt: skip
+"""Network, inputs, and what the error says: the layer or operator, and the way round it."""
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_refusal_names_the_place_and_the_way_round_it(kind):
+    make, inputs, message = REFUSED[kind]
+    with pytest.raises(NetworkError, match=message):
+        torch2jax(make(), inputs)
+
+
+def test_the_ways_round_work():
+    torch2jax(nn.LSTM(3, 2), ROWS, free_axes=None)
+    fn, params = torch2jax(nn.SoftMarginLoss(), (ROWS, torch.sign(ROWS)), verify=False)
+    np.testing.assert_allclose(
+        fn(params, ROWS.numpy(), np.sign(ROWS.numpy())), nn.SoftMarginLoss()(ROWS, torch.sign(ROWS)), rtol=1e-6
+    )
+
+
+def test_batches_of_different_sizes_are_refused_where_torch_refuses_them():
+    module = nn.MultiheadAttention(4, 2, kdim=3, vdim=5, batch_first=True).eval()
+    shapes = (3, 4), (6, 3), (6, 5)
+    fn, params = torch2jax(module, tuple(torch.randn(2, *s) for s in shapes))
+    given = [torch.randn(5, *s) for s in shapes]
+    np.testing.assert_allclose(
+        fn(params, *(t.numpy() for t in given))[0], module(*given)[0].detach(), rtol=1e-4, atol=1e-6
+    )
+    with pytest.raises(NetworkError, match=r"input 2 must be float32\[5, 6, 5\], got float32\[3, 6, 5\]"):
+        fn(params, given[0].numpy(), given[1].numpy(), given[2][:3].numpy())
