@@ -22,7 +22,7 @@ from .dataset import TowerDataset, collate
 from .held_out import HeldOut, joined
 from .order import HalfHourOrder, largest_share
 from .rain import masked_while_wet, with_wet
-from .splits import PARTS, Part, Split
+from .splits import PARTS, Part
 from .statistics import ScalingStatistics
 from .targets import DEFAULT_TARGETS, check_targets
 
@@ -128,7 +128,9 @@ class FluxTowerDataModule(L.LightningDataModule):
         if missing := [name for name in self.held_out.towers if name not in names]:
             raise ValueError(f"held_out: there is no tower {', '.join(missing)}; there are {', '.join(names)}.")
         if set(names) <= set(self.held_out.towers):
-            raise ValueError("held_out: all towers are held out, so none is left to train on. Leave one out of `towers`.")
+            raise ValueError(
+                "held_out: all towers are held out, so none is left to train on. Leave one out of `towers`."
+            )
         self.mask_rain = mask_rain
         self.train_stride, self.max_train_rows, self.predict_part = train_stride, max_train_rows, predict_part
         self.dtype = getattr(torch, dtype)

@@ -70,9 +70,13 @@ class HeldOut:
                 f"share is a number between 0 and 1 of {', '.join(DEFAULT_SHARE)}; got {self.share!r} for '{self.kind}'."
             )
         if (self.weeks is not None) != (self.kind == "weeks") or (self.weeks is not None and not self.weeks > 0):
-            raise ValueError(f"a split of kind weeks, and no other, needs weeks > 0; got {self.weeks!r} for '{self.kind}'.")
+            raise ValueError(
+                f"a split of kind weeks, and no other, needs weeks > 0; got {self.weeks!r} for '{self.kind}'."
+            )
         if bool(self.towers) != (self.kind == "tower"):
-            raise ValueError(f"a split of kind tower, and no other, needs towers; got {list(self.towers)} for '{self.kind}'.")
+            raise ValueError(
+                f"a split of kind tower, and no other, needs towers; got {list(self.towers)} for '{self.kind}'."
+            )
 
     @classmethod
     def read(cls, asked: str | Mapping[str, Any] | HeldOut | None) -> HeldOut:
@@ -153,12 +157,15 @@ class HeldOut:
         length = (end - time[before[0]]) / DAY / 7.0
         if length < weeks - 0.01:
             raise ValueError(
-                f"held_out: {weeks:g} weeks of training were asked for, but there are {length:.1f} before the test part. Ask for fewer."
+                f"held_out: {weeks:g} weeks of training were asked for, but there are {length:.1f} before the test part. "
+                "Ask for fewer."
             )
         kept = before[(end - time[before]) / DAY < 7.0 * weeks - 1e-9]
         if options["val_every"]:
             options = {**options, "block_days": min(options["block_days"], 7.0 * weeks / options["val_every"])}
-        parts = split_around(time[kept], np.zeros(len(kept), dtype=bool), asked=f"held_out=weeks, weeks={weeks:g}", **options)
+        parts = split_around(
+            time[kept], np.zeros(len(kept), dtype=bool), asked=f"held_out=weeks, weeks={weeks:g}", **options
+        )
         rows = [kept[rows] for rows in (parts.train, parts.val)]
         gap = options["purge_days"]
         if gap > 0 and test.any():  # the test part begins where these weeks end
@@ -210,7 +217,7 @@ def _driest_year(time: np.ndarray, soil_water: np.ndarray) -> np.ndarray:
             means[label] = float(pd.Series(soil_water[here]).mean())
     if len(means) < 2:
         raise ValueError(
-            f"held_out: dry_year needs at least two years of {FULL_YEAR} days or more, counted from the first month of the record; "
-            f"there are {len(means)}. Use hot, dry_air or dry_soil."
+            f"held_out: dry_year needs at least two years of {FULL_YEAR} days or more, counted from the first month of the "
+            f"record; there are {len(means)}. Use hot, dry_air or dry_soil."
         )
     return year == min(means, key=lambda label: means[label])

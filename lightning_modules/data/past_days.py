@@ -58,6 +58,10 @@ def _past(record: xr.Dataset, before: list[xr.Dataset], inputs: Sequence[str], d
 
 
 def _frame(record: xr.Dataset, inputs: Sequence[str]) -> pd.DataFrame:
-    columns = {str(n): torch.as_tensor(np.asarray(v.values, float)) for n, v in record.data_vars.items() if v.dims == ("time",) and v.dtype.kind in "fi"}
+    columns = {
+        str(name): torch.as_tensor(np.asarray(variable.values, float))
+        for name, variable in record.data_vars.items()
+        if variable.dims == ("time",) and variable.dtype.kind in "fi"
+    }
     values = compute_inputs(columns, inputs).numpy()
     return pd.DataFrame(values, index=pd.DatetimeIndex(record["time"].values), columns=list(inputs))

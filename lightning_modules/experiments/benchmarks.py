@@ -113,7 +113,11 @@ class BoostedTrees:
             if not used.any():
                 continue
             model = ensemble.HistGradientBoostingRegressor(
-                max_iter=rounds, learning_rate=learning_rate, max_leaf_nodes=leaves, early_stopping=False, random_state=0
+                max_iter=rounds,
+                learning_rate=learning_rate,
+                max_leaf_nodes=leaves,
+                early_stopping=False,
+                random_state=0,
             )
             model.fit(columns[used], values.numpy()[used].astype(float))
             self.rounds[name] = model.n_iter_

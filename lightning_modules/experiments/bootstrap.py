@@ -6,6 +6,7 @@ of the record joined [Kunsch1989, Politis1992]; the two rows are compared on the
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -69,7 +70,9 @@ def daily_sums(a: Sequence[xr.Dataset], b: Sequence[xr.Dataset], flux: str, part
     counted = chosen.copy()
     for other in (*a, *b):
         if not (np.array_equal(other["time"].values, time) and np.array_equal(other["site_index"].values, site)):
-            raise ValueError("the predictions of two rows have different half-hours; they belong to different splits or data.")
+            raise ValueError(
+                "the predictions of two rows have different half-hours; they belong to different splits or data."
+            )
         counted &= used(other, flux)
     observed = np.asarray(first[f"{flux}_observed"].values, float)
     centred = observed - (observed[counted].mean() if counted.any() else 0.0)
@@ -89,8 +92,8 @@ def paired_difference(
 ) -> Difference:
     """The difference in NSE with its interval (percentiles).
 
-    Each sample draws blocks of `block_days` days in each site's record, the same ones for both rows, and as many seeds of each row
-    as it has, with replacement.
+    Each sample draws blocks of `block_days` days in each site's record, the same ones for both rows, and as many seeds of each
+    row as it has, with replacement.
 
     Args:
         sums: of `daily_sums`.
@@ -102,13 +105,15 @@ def paired_difference(
     Raises:
         ValueError: fewer than two half-hours count, or the observations do not vary.
     """
-    rng = np.random.default_rng(seed)
     ones = np.ones((1, len(sums.count)))
     mean_a, mean_b = (squares.mean(axis=0, keepdims=True) for squares in (sums.squares_a, sums.squares_b))
     nse_a, nse_b = (float(_nse(ones, squares, sums)[0]) for squares in (mean_a, mean_b))
     if not np.isfinite(nse_a - nse_b):
-        raise ValueError("a difference needs at least two half-hours with different observations that count in both rows.")
-    times = _times_drawn(sums.site, samples, block_days, rng)
+        raise ValueError(
+            "a difference needs at least two half-hours with different observations that count in both rows."
+        )
+    times = _times_drawn(sums.site.tobytes(), samples, block_days, seed)
+    rng = np.random.default_rng([seed, 1])
     drawn = [_seeds_drawn(len(squares), samples, rng) for squares in (sums.squares_a, sums.squares_b)]
     both = _nse(times, drawn[0] @ sums.squares_a, sums) - _nse(times, drawn[1] @ sums.squares_b, sums)
     days_alone = _nse(times, mean_a, sums) - _nse(times, mean_b, sums)
@@ -127,8 +132,11 @@ def _nse(times: np.ndarray, squares: np.ndarray, sums: DailySums) -> np.ndarray:
         return 1.0 - (times * squares).sum(axis=1) / (second - first**2 / n)
 
 
-def _times_drawn(site: np.ndarray, samples: int, block: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each day is drawn, `[sample, day]`: blocks of each site's days, as many days as it has."""
+@functools.lru_cache(maxsize=2)
+def _times_drawn(sites: bytes, samples: int, block: int, seed: int) -> np.ndarray:
+    """How often each day is drawn, `[sample, day]`: blocks of each site's days, as many days as it has. Many pairs of rows share
+    it, so the last ones are kept."""
+    site, rng = np.frombuffer(sites, dtype=np.int64), np.random.default_rng(seed)
     times = np.zeros((samples, len(site)))
     for label in np.unique(site):
         days = np.flatnonzero(site == label)
@@ -136,8 +144,8 @@ def _times_drawn(site: np.ndarray, samples: int, block: int, rng: np.random.Gene
         length = min(block, n)
         starts = rng.integers(0, n, size=(samples, -(-n // length)))
         offsets = (starts[:, :, None] + np.arange(length)).reshape(samples, -1)[:, :n] % n
-        rows = np.repeat(np.arange(samples), n)
-        np.add.at(times, (rows, days[offsets].ravel()), 1.0)
+        place = np.arange(samples)[:, None] * len(site) + days[offsets]
+        times += np.bincount(place.ravel(), minlength=times.size).reshape(times.shape)
     return times
 
 

@@ -1,13 +1,15 @@
-"""One run, from its configuration to `predictions.nc` and `result.json` in its folder."""
+"""One run, from its configuration to `predictions.nc`, `scores.csv` and `result.json` in its folder."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import platform
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,14 +37,29 @@ from ..models.sequence_network import SequenceNetwork
 from .benchmarks import fit_benchmark
 from .plan import Run
 from .rows import ROW_KINDS
+from .scores import flux_scores
 
-PREDICTIONS, RESULT = "predictions.nc", "result.json"
+PREDICTIONS, SCORES, RESULT = "predictions.nc", "scores.csv", "result.json"
 
-NOT_OF_A_RUN = ("logger", "callbacks", "default_root_dir", "enable_progress_bar", "enable_model_summary", "enable_checkpointing")
+NOT_OF_A_RUN = (
+    "logger",
+    "callbacks",
+    "default_root_dir",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "enable_checkpointing",
+)
 """Settings of the trainer that a comparison makes itself."""
 
-UNHELPFUL = (".*does not have many workers.*", ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
-             ".*Checkpoint directory .* exists and is not empty.*", ".*number of training batches.*smaller than the logging.*")  # fmt: skip
+PROVENANCE = ("canveg-torch", "torch", "jax", "numpy", "scikit-learn")
+
+UNHELPFUL = (
+    ".*does not have many workers.*",
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*number of training batches.*smaller than the logging.*",
+)
+"""Warnings of Lightning that do not concern the user of a comparison."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +78,13 @@ class Fitted:
 
 
 def execute(run: Run, folder: Path, key: str) -> dict[str, Any]:
-    """Fit the row of a run, predict all parts, and write `predictions.nc`, then `result.json`, into its folder.
+    """Fit the row of a run, predict all parts, and write `predictions.nc`, `scores.csv`, then `result.json` into its folder.
 
-    Returns what `result.json` holds. Both files are written whole or not at all, the second one last.
+    Returns what `result.json` holds. The files are written whole or not at all, the second one last.
     """
     begin = time.perf_counter()
     kind = ROW_KINDS[run.config["kind"]]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet():
         for text in UNHELPFUL:
             warnings.filterwarnings("ignore", text)
         L.seed_everything(run.seed, verbose=False)
@@ -79,6 +96,8 @@ def execute(run: Run, folder: Path, key: str) -> dict[str, Any]:
         fitted = _benchmark(run, data) if kind.family == "benchmark" else _trained(run, data, folder)
         predictions = _predictions(fitted.outputs, data, run.config["wet_hours"])
     write_predictions(folder / PREDICTIONS, predictions)
+    with replacing(folder / SCORES) as temporary:
+        flux_scores(predictions).to_csv(temporary, index=False)
     result = {
         "key": key, "row": run.row, "label": run.label, "kind": run.config["kind"], "split": run.split, "seed": run.seed,
         "layers": run.layers, "le_weight": run.le_weight, "epochs": fitted.epochs, "selected": fitted.selected,
@@ -86,12 +105,29 @@ def execute(run: Run, folder: Path, key: str) -> dict[str, Any]:
         "half_hours": {name: len(part) for name, part in data.parts.items()},
         "measured": {name: part.measured_counts() for name, part in data.parts.items()},
         "not_converged": int((~predictions["converged"].values).sum()),
-        "versions": {name: version(name) for name in ("canveg-torch", "torch", "jax", "numpy")} | {"python": platform.python_version()},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PROVENANCE}},
         "config": run.config,
     }  # fmt: skip
     with replacing(folder / RESULT) as temporary:
         temporary.write_text(json.dumps(result, indent=1, default=str))
     return result
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's notes on devices and parts are left out: there are many runs."""
+    loggers = [
+        logging.getLogger(name)
+        for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+    ]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def build_data(settings: Mapping[str, Any]) -> FluxTowerDataModule:
@@ -104,7 +140,11 @@ def build_data(settings: Mapping[str, Any]) -> FluxTowerDataModule:
         if part not in data.parts:
             raise ValueError(
                 f"there is no {part} part. "
-                + ("Give test_forcings and test_fluxes, or test_fraction > 0." if part == "test" else "Set val_every > 1.")
+                + (
+                    "Give test_forcings and test_fluxes, or test_fraction > 0."
+                    if part == "test"
+                    else "Set val_every > 1."
+                )
             )
     return data
 
@@ -131,9 +171,17 @@ def _trained(run: Run, data: FluxTowerDataModule, folder: Path) -> Fitted:
     config = run.config
     model = _model(config, data)
     settings = {k: v for k, v in config["trainer"].items() if k not in NOT_OF_A_RUN}
-    settings = {"max_epochs": 30, "gradient_clip_val": 1.0, "num_sanity_val_steps": 0, "log_every_n_steps": 1, **settings}
+    settings = {
+        "max_epochs": 30,
+        "gradient_clip_val": 1.0,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+        **settings,
+    }
     watch = {"monitor": "val/loss", "mode": "min"}
-    best = ModelCheckpoint(folder / "checkpoints", "best", **watch, auto_insert_metric_name=False, enable_version_counter=False)
+    best = ModelCheckpoint(
+        folder / "checkpoints", "best", **watch, auto_insert_metric_name=False, enable_version_counter=False
+    )
     stop = EarlyStopping(**{"monitor": "val/loss", "patience": 5, **config["early_stopping"]})
     trainer = L.Trainer(
         **settings, logger=CSVLogger(folder, name="log", version=""), callbacks=[best, stop], enable_progress_bar=False,

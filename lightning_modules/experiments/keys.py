@@ -13,12 +13,9 @@ from canveg_jax.files import sha256
 
 PACKAGES = ("canveg_jax", "bridges", "lightning_modules")
 
-WITHOUT_INFLUENCE = (
-    "lightning_modules/cli/", "lightning_modules/experiments/bootstrap.py", "lightning_modules/experiments/figures.py",
-    "lightning_modules/experiments/front.py", "lightning_modules/experiments/report.py",
-    "lightning_modules/experiments/scores.py", "lightning_modules/experiments/tables.py",
-    "lightning_modules/experiments/verdict.py",
-)  # fmt: skip
+AFTER_A_RUN = ("bootstrap", "figures", "front", "page", "report", "tables", "verdict")
+
+WITHOUT_INFLUENCE = ("lightning_modules/cli/", *(f"lightning_modules/experiments/{name}.py" for name in AFTER_A_RUN))
 """Sources that come after a run: they read predictions, and do not make them."""
 
 

@@ -223,6 +223,17 @@ class Plan(pydantic.BaseModel):
             if not 0.0 <= weight <= 1.0:
                 raise ValueError(f"le_weights: expected numbers from 0 to 1; got {weight!r}.")
 
+    def only(self, rows: Sequence[str] | None = None, splits: Sequence[str] | None = None) -> Plan:
+        """The plan with these rows and splits alone (None: all); raises ValueError for one that it does not have."""
+        names = [split.name for split in self.splits]
+        for what, asked, known in (("row", rows, self.rows), ("split", splits, names)):
+            for name in asked or ():
+                if name not in known:
+                    raise ValueError(unknown(what, name, known))
+        chosen = {name: row for name, row in self.rows.items() if rows is None or name in rows}
+        kept = tuple(split for split in self.splits if splits is None or split.name in splits)
+        return self.model_copy(update={"rows": chosen, "splits": kept})
+
     def layers_of(self, row: str) -> tuple[int | None, ...]:
         """Numbers of layers with which a row is run."""
         if self.rows[row].what.family != "physics":
@@ -239,7 +250,9 @@ class Plan(pydantic.BaseModel):
             labels |= {name if len(layers) == 1 else f"{name}, {n} layer{'s' if n != 1 else ''}": name for n in layers}
         return labels
 
-    def runs(self, le_weights: Sequence[float | None] = (None,), splits: Sequence[NamedSplit] | None = None) -> list[Run]:
+    def runs(
+        self, le_weights: Sequence[float | None] = (None,), splits: Sequence[NamedSplit] | None = None
+    ) -> list[Run]:
         """All runs: quick rows first."""
         runs = []
         names = sorted(self.rows, key=lambda name: list(ROW_KINDS).index(self.rows[name].kind))
@@ -329,7 +342,9 @@ def _check_base(base: Mapping[str, Any], path: Path) -> None:
     if base["data"].get("held_out"):
         raise ValueError(f"{path}: data.held_out is what the splits of the comparison set. Leave it out there.")
     if not base["data"].get("val_every", 5):
-        raise ValueError(f"{path}: data.val_every is 0, but every row is chosen by its validation part. Use 5, for example.")
+        raise ValueError(
+            f"{path}: data.val_every is 0, but every row is chosen by its validation part. Use 5, for example."
+        )
     _check_names(base.get("model") or {}, HybridCanopy, f"{path}: model")
 
 

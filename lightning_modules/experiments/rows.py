@@ -111,11 +111,17 @@ class Row(pydantic.BaseModel):
             if key not in row.what.settings:
                 raise ValueError(f"row {name}: {unknown('setting', key, row.what.settings or ['none'])}")
         if row.model and row.what.family != "physics":
-            raise ValueError(f"row {name}: `model` changes physics, and a row of kind {row.kind} has none. Use `settings`.")
+            raise ValueError(
+                f"row {name}: `model` changes physics, and a row of kind {row.kind} has none. Use `settings`."
+            )
         if row.inputs is not None and row.what.family == "physics":
-            raise ValueError(f"row {name}: `inputs` are of benchmarks and networks; those of closures stand in `model`.")
+            raise ValueError(
+                f"row {name}: `inputs` are of benchmarks and networks; those of closures stand in `model`."
+            )
         if row.what.family == "benchmark" and (row.trainer or row.early_stopping):
-            raise ValueError(f"row {name}: a row of kind {row.kind} is not trained, so it has no trainer or early_stopping.")
+            raise ValueError(
+                f"row {name}: a row of kind {row.kind} is not trained, so it has no trainer or early_stopping."
+            )
         for key in row.data:
             if key not in ROW_DATA:
                 raise ValueError(

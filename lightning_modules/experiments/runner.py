@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .execute import PREDICTIONS, RESULT, execute
+from .execute import PREDICTIONS, RESULT, SCORES, execute
 from .plan import Run
 
 ERROR = "error.txt"
@@ -46,12 +46,12 @@ class Outcome:
 
 
 def stored_result(folder: Path, key: str) -> dict[str, Any] | None:
-    """The result in a run's folder, if it has this key and its predictions."""
+    """The result in a run's folder, if it has this key, predictions and scores."""
     try:
         content = json.loads((folder / RESULT).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    return content if content.get("key") == key and (folder / PREDICTIONS).is_file() else None
+    return content if content.get("key") == key and all((folder / n).is_file() for n in (PREDICTIONS, SCORES)) else None
 
 
 def execute_all(runs: Sequence[Run], out: Path, jobs: int = 1, say: Callable[[str], None] = print) -> Outcome:
@@ -98,7 +98,9 @@ def attempt(run: Run, folder: Path, key: str) -> str:
     try:
         result = execute(run, place, key)
     except Exception as error:
-        (place / ERROR).write_text(f"{traceback.format_exc()}\n{type(error).__name__}: {' '.join(str(error).split())}\n")
+        (place / ERROR).write_text(
+            f"{traceback.format_exc()}\n{type(error).__name__}: {' '.join(str(error).split())}\n"
+        )
         return f"{run.name}: failed, {type(error).__name__}: {' '.join(str(error).split())}"
     epochs = "" if result["epochs"] is None else f", {result['epochs']} epochs"
     return f"{run.name}: {result['wall_s']:.1f} s{epochs}"

@@ -23,9 +23,9 @@ LEAST_SHARE = 0.25
 def scores_of_pairs(modelled: np.ndarray, observed: np.ndarray, *, kge: bool = True) -> dict[str, float]:
     """Scores of pairs `[n]`; NaN where undefined.
 
-    `NSE` = 1 - sum (s - o)^2 / sum (o - mean o)^2; `RMSE`; `NME` = sum |s - o| / sum |o - mean o| [Best2015]; `bias` = mean (s - o);
-    `r` of Pearson; `sd_ratio` = sd s / sd o; `KGE` [Gupta2009]; `q05_error`, `q95_error`: 5th and 95th percentile of s minus those
-    of o. NSE, RMSE, bias, r and KGE are those of the package `scores`.
+    `NSE` = 1 - sum (s - o)^2 / sum (o - mean o)^2; `RMSE`; `NME` = sum |s - o| / sum |o - mean o|; `bias` = mean (s - o); `r` of
+    Pearson; `sd_ratio` = sd s / sd o; `KGE` [Gupta2009]; `q05_error`, `q95_error`: 5th and 95th percentile of s minus those of o.
+    NSE, RMSE, bias, r and KGE are those of the package `scores`.
 
     Args:
         modelled, observed: finite numbers.
