@@ -1,7 +1,7 @@
 """How sure a difference between two rows is: moving blocks of days, drawn together for both, and seeds drawn as well.
 
 Half-hours that follow each other are alike, and so are days of one week. So whole blocks of days are drawn, at any day, the ends
-of the record joined [Kunsch1989, Politis1992]; the two rows are compared on the same days.
+of the record joined [Kunsch1989] [Politis1992]; the two rows are compared on the same days.
 """
 
 from __future__ import annotations

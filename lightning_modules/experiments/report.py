@@ -104,11 +104,20 @@ def _claims(plan: Plan, found: Sequence[Finding]) -> list[Block]:
     return [
         Heading("What it rests on"),
         Items([f"{in_words(f, plan.bootstrap)} What would change it: {what_would_change(f)}" for f in found]),
+        *_few_seeds(found),
         Paragraph(
             f"Intervals: {plan.bootstrap.samples} drawings of blocks of {plan.bootstrap.block_days} days of the test part, the "
             "same for both rows, and of seeds of each row, with replacement. Half-hours that count in both rows are used."
         ),
     ]
+
+
+def _few_seeds(found: Sequence[Finding]) -> list[Block]:
+    few = [f.seeds for f in found if f.seeds is not None and f.seeds < 3]
+    if not few:
+        return []
+    seeds = "1 seed" if min(few) == 1 else f"{min(few)} seeds"
+    return [Paragraph(f"Some rows have {seeds} only: what other seeds would give is hardly in the intervals.")]
 
 
 def _differences(found: Sequence[Finding]) -> pd.DataFrame:

@@ -25,7 +25,7 @@ def scores_of_pairs(modelled: np.ndarray, observed: np.ndarray, *, kge: bool = T
 
     `NSE` = 1 - sum (s - o)^2 / sum (o - mean o)^2; `RMSE`; `NME` = sum |s - o| / sum |o - mean o|; `bias` = mean (s - o); `r` of
     Pearson; `sd_ratio` = sd s / sd o; `KGE` [Gupta2009]; `q05_error`, `q95_error`: 5th and 95th percentile of s minus those of o.
-    NSE, RMSE, bias, r and KGE are those of the package `scores`.
+    NSE, RMSE, bias, r and KGE are those of the package `scores`; NME as in [Best2015].
 
     Args:
         modelled, observed: finite numbers.

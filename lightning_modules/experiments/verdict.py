@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -89,9 +90,9 @@ def what_would_change(finding: Finding) -> str:
     if finding.answer == "open":
         half = 0.5 * (d.upper - d.lower)
         if abs(d.difference) > 0.05 * half:
-            longer = (half / abs(d.difference)) ** 2
+            longer = max(2, math.ceil((half / abs(d.difference)) ** 2))
             what = "seeds" if d.by_seeds > d.by_days else "days of test data"
-            texts.append(f"if the difference is real, about {longer:.0f} times as many {what} would show it")
+            texts.append(f"if the difference is real, about {longer} times as many {what} would show it")
         else:
             texts.append("the difference is nothing beside its interval, so more data would hardly settle it")
     else:
@@ -99,11 +100,6 @@ def what_would_change(finding: Finding) -> str:
         texts.append(f"a change of {margin:.3f} in the NSE of one of the two would make it open")
     if d.by_seeds > d.by_days:
         texts.append("seeds differ more than weeks do, so it hangs on the training")
-    if finding.seeds is not None and finding.seeds < 3:
-        plural = "s" if finding.seeds > 1 else ""
-        texts.append(
-            f"a row has {finding.seeds} seed{plural} only, so what others would give is hardly in the interval"
-        )
     return "; ".join(texts) + "."
 
 

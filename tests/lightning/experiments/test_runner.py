@@ -197,8 +197,9 @@ def test_killed_with_its_processes(folder):
 
 @pytest.mark.slow
 def test_physics_and_hybrid_beside_a_benchmark(folder):
-    rows = {"1lin": None, "physics": None, "tuned": None, "feddes": {"kind": "tuned", "model": {"stress": "feddes"}},
-            "medlyn": {"kind": "tuned", "model": {"conductance": "medlyn", "tunable": ["medlyn_slope"]}}, "hybrid": None}  # fmt: skip
+    feddes = {"kind": "tuned", "model": {"stress": "feddes"}}
+    medlyn = {"kind": "tuned", "model": {"conductance": "medlyn", "tunable": ["medlyn_slope"]}}
+    rows = {"1lin": None, "physics": None, "tuned": None, "feddes": feddes, "medlyn": medlyn, "hybrid": None}
     base = yaml.safe_load((folder / "base.yaml").read_text())
     base["data"] |= {"max_train_rows": 128, "dtype": "float32"}
     (folder / "physics.yaml").write_text(yaml.safe_dump(base))
