@@ -22,6 +22,7 @@ def add_commands(commands: Any) -> None:
         )
         parser.add_argument("--row", action="append", metavar="ROW", help="only these rows; repeat it for several")
         parser.add_argument("--split", action="append", metavar="SPLIT", help="only these splits")
+        parser.add_argument("--claim", metavar="ROW", help="the row that is claimed to be better (default: what the YAML says)")
         parser.add_argument("--list", action="store_true", help="say which runs there are to make, and make none")
         parser.set_defaults(run=run)
 
@@ -62,10 +63,16 @@ def _plan(options: argparse.Namespace) -> tuple[Any, Path]:
     require_packages("h5py", "h5netcdf", "matplotlib")
     if options.jobs < 1:
         raise ValueError(f"--jobs must be at least 1; got {options.jobs}.")
+    from canveg_jax.spelling import unknown
+
     from ..experiments.plan import Plan
 
     plan = Plan.from_yaml(options.config, out=options.out, folder=options.folder)
     plan = plan.only(options.row, options.split)
+    if options.claim is not None:
+        if options.claim not in plan.labels() and options.claim not in plan.rows:
+            raise ValueError(unknown("row", options.claim, plan.labels()))
+        plan = plan.model_copy(update={"claim": plan.claim.model_copy(update={"row": options.claim})})
     require_place(plan.out / "report.md")
     return plan, plan.out
 

@@ -35,7 +35,7 @@ def write_comparison(plan: Plan, runs: Sequence[Run], outcome: Outcome, out: Pat
     subject, _ = claimed_rows(plan, list(dict.fromkeys(short["row"])))
     lengths = {split.name: split.held_out.weeks for split in plan.splits if split.held_out.weeks is not None}
     figure = comparison_figure(scores, short, lengths, subject)
-    blocks: list[Block] = [Heading("Comparison of models"), Paragraph(summary(found), lead=True)]
+    blocks: list[Block] = [Heading("Comparison of models"), Paragraph(summary(found, plan.claim.row), lead=True)]
     blocks += _claims(plan, found)
     blocks.append(Picture(figure, "comparison.png", "NSE of test half-hours: open circles are seeds, bars their mean"))
     for split in dict.fromkeys(short["split"]):

@@ -103,8 +103,10 @@ def what_would_change(finding: Finding) -> str:
     return "; ".join(texts) + "."
 
 
-def summary(found: Sequence[Finding]) -> str:
-    """How often the answer is which, in words."""
+def summary(found: Sequence[Finding], claimed: str | None = None) -> str:
+    """How often the answer is which, in words; `claimed` is the row that the configuration names."""
+    if not found and claimed is not None:
+        return f"{claimed}, the row of the claim, has no results here beside those of another row, so the claim is not judged."
     if not found:
         return "There is nothing to compare: fewer than two rows have results in a flux of the claim."
     counts = {answer: sum(f.answer == answer for f in found) for answer in ("yes", "no", "open")}
