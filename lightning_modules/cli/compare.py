@@ -22,7 +22,9 @@ def add_commands(commands: Any) -> None:
         )
         parser.add_argument("--row", action="append", metavar="ROW", help="only these rows; repeat it for several")
         parser.add_argument("--split", action="append", metavar="SPLIT", help="only these splits")
-        parser.add_argument("--claim", metavar="ROW", help="the row that is claimed to be better (default: what the YAML says)")
+        parser.add_argument(
+            "--claim", metavar="ROW", help="the row that is claimed to be better (default: what the YAML says)"
+        )
         parser.add_argument("--list", action="store_true", help="say which runs there are to make, and make none")
         parser.set_defaults(run=run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ def _past(record: xr.Dataset, before: list[xr.Dataset], inputs: Sequence[str], d
     series = pd.concat(frames)
     result = {}
     for name in inputs:
-        daily = series[name].rolling("1D", min_periods=1).mean()
+        daily: Any = series[name].rolling("1D", min_periods=1).mean()
         for day in range(days):
             shifted = daily.copy()
             shifted.index = pd.DatetimeIndex(daily.index) + pd.Timedelta(days=day)

@@ -83,8 +83,11 @@ def daily_sums(a: Sequence[xr.Dataset], b: Sequence[xr.Dataset], flux: str, part
     def total(values: np.ndarray) -> np.ndarray:
         return np.bincount(index[within], weights=values[chosen][within], minlength=days.shape[1])
 
-    squares = [np.array([total((seen(p, flux) - observed) ** 2) for p in row]) for row in (a, b)]
-    return DailySums(*squares, total(np.ones(len(time))), total(centred), total(centred**2), days[0])
+    def squares(row: Sequence[xr.Dataset]) -> np.ndarray:
+        return np.array([total((seen(predictions, flux) - observed) ** 2) for predictions in row])
+
+    count = total(np.ones(len(time)))
+    return DailySums(squares(a), squares(b), count, total(centred), total(centred**2), days[0])
 
 
 def paired_difference(

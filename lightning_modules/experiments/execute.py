@@ -178,9 +178,13 @@ def _trained(run: Run, data: FluxTowerDataModule, folder: Path) -> Fitted:
         "log_every_n_steps": 1,
         **settings,
     }
-    watch = {"monitor": "val/loss", "mode": "min"}
     best = ModelCheckpoint(
-        folder / "checkpoints", "best", **watch, auto_insert_metric_name=False, enable_version_counter=False
+        folder / "checkpoints",
+        "best",
+        monitor="val/loss",
+        mode="min",
+        auto_insert_metric_name=False,
+        enable_version_counter=False,
     )
     stop = EarlyStopping(**{"monitor": "val/loss", "patience": 5, **config["early_stopping"]})
     trainer = L.Trainer(
@@ -198,8 +202,8 @@ def _trained(run: Run, data: FluxTowerDataModule, folder: Path) -> Fitted:
         selected = float(best.best_model_score) if best.best_model_score is not None else None
     elif not isinstance(model, HybridCanopy):
         raise ValueError(f"row {run.row}: there is nothing to train.")
-    outputs = trainer.predict(model, datamodule=data) or []
-    loaders = outputs if len(data.predict_parts) > 1 else [outputs]
+    outputs: list[Any] = list(trainer.predict(model, datamodule=data) or [])
+    loaders: list[Any] = outputs if len(data.predict_parts) > 1 else [outputs]
     for batches in loaders:
         for batch in batches:
             if "converged" not in batch["fluxes"]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..evaluation.report import KNOWN, MODELLED, OBSERVED, STYLE
+from .frames import Frame
 from .tables import shown_fluxes
 
 LOWEST = -1.0
@@ -18,9 +18,7 @@ LOWEST = -1.0
 COLOURS = (MODELLED, KNOWN, OBSERVED, "#7a9a01", "#8d5a97", "#d9a400", "#5b8c85", "#b0413e", "#4f6d7a", "#9c7a3c")
 
 
-def comparison_figure(
-    scores: pd.DataFrame, short: pd.DataFrame, lengths: Mapping[str, float], subject: Sequence[str]
-) -> Figure:
+def comparison_figure(scores: Frame, short: Frame, lengths: Mapping[str, float], subject: Sequence[str]) -> Figure:
     """A row of panels for each split, a column for each flux, and learning curves if there are records of several lengths.
 
     Args:
@@ -73,9 +71,7 @@ def comparison_figure(
     return figure
 
 
-def _dots(
-    ax, scores: pd.DataFrame, short: pd.DataFrame, flux: str, split: str, rows: Sequence[str], subject: Sequence[str]
-):
+def _dots(ax, scores: Frame, short: Frame, flux: str, split: str, rows: Sequence[str], subject: Sequence[str]):
     chosen = scores[
         (scores["part"] == "test") & (scores["scale"] == "half-hour") & (scores["period"] == "all")
         & (scores["flux"] == flux) & (scores["split"] == split)
@@ -98,7 +94,7 @@ def _dots(
     ax.margins(x=0.12)
 
 
-def front_figure(points: pd.DataFrame, part: str = "test") -> Figure:
+def front_figure(points: Frame, part: str = "test") -> Figure:
     """Normalised errors of LE and NEE of all weights and seeds: a line for each row, through the means over the seeds.
 
     Args:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..data.splits import PARTS
 from .benchmarks import require
+from .frames import Frame
 from .plan import Run
 from .scores import scores_of_pairs, seen, used
 from .tables import Predictions
@@ -26,7 +27,7 @@ def normalised_error(nse: float) -> float:
     return float(np.sqrt(1.0 - nse))
 
 
-def points(runs: Sequence[Run], results: Mapping[str, Any], predictions: Predictions) -> pd.DataFrame:
+def points(runs: Sequence[Run], results: Mapping[str, Any], predictions: Predictions) -> Frame:
     """`rho_LE` and `rho_NEE` of every run: columns `row, seed, le_weight, part`. Several towers count together."""
     left = {key: iter(datasets) for key, datasets in predictions.items()}
     rows = []
@@ -84,7 +85,7 @@ def knee(rho: np.ndarray) -> tuple[int, float]:
     return i, float(distance[i])
 
 
-def figures_of_merit(table: pd.DataFrame) -> pd.DataFrame:
+def figures_of_merit(table: Frame) -> Frame:
     """A row for each `row, seed`: hypervolumes of validation and test part, what the validation part would choose, the knee.
 
     `chosen` are the weights that lie on the front of the validation part; `HV... test, chosen` is the hypervolume on the test
@@ -112,7 +113,7 @@ def figures_of_merit(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def matched(table: pd.DataFrame, row: str, than: str, part: str = "test") -> dict[str, int]:
+def matched(table: Frame, row: str, than: str, part: str = "test") -> dict[str, int]:
     """In how many weights and seeds that both have a row beats another: in `both` fluxes, `LE only`, `NEE only`, `neither`."""
     columns = ["rho_LE", "rho_NEE"]
     a, b = (

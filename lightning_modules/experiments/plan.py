@@ -164,7 +164,7 @@ class Plan(pydantic.BaseModel):
     inputs: tuple[str, ...] = ("nine",)
     wet_hours: float = pydantic.Field(1.0, ge=0.0)
     claim: Claim = Claim()
-    bootstrap: Bootstrap = Bootstrap()
+    bootstrap: Bootstrap = pydantic.Field(default_factory=lambda: Bootstrap.model_validate({}))
     le_weights: tuple[float, ...] = DEFAULT_LE_WEIGHTS
 
     @classmethod

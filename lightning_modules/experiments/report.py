@@ -9,6 +9,7 @@ import pandas as pd
 
 from . import front
 from .figures import comparison_figure, front_figure
+from .frames import Frame
 from .page import Block, Heading, Items, Paragraph, Picture, Table, write_page
 from .plan import Plan, Run
 from .rows import ROW_KINDS
@@ -17,7 +18,7 @@ from .tables import cells, every_score, has_observed_share, load_predictions, nu
 from .verdict import Finding, claimed_rows, findings, in_words, summary, what_would_change
 
 
-def write_comparison(plan: Plan, runs: Sequence[Run], outcome: Outcome, out: Path) -> tuple[pd.DataFrame, list[Path]]:
+def write_comparison(plan: Plan, runs: Sequence[Run], outcome: Outcome, out: Path) -> tuple[Frame, list[Path]]:
     """Write `scores.csv`, `table.csv`, `differences.csv`, `comparison.png`, `report.md` and `report.html`.
 
     Returns the short table (`tables.short_table`) and the files.
@@ -57,7 +58,7 @@ def write_comparison(plan: Plan, runs: Sequence[Run], outcome: Outcome, out: Pat
     return short, [*files, *write_page(blocks, out)]
 
 
-def write_tradeoff(plan: Plan, runs: Sequence[Run], outcome: Outcome, out: Path) -> tuple[pd.DataFrame, list[Path]]:
+def write_tradeoff(plan: Plan, runs: Sequence[Run], outcome: Outcome, out: Path) -> tuple[Frame, list[Path]]:
     """Write `points.csv`, `fronts.csv`, `front.png`, `report.md` and `report.html`; returns the figures of merit and the files.
 
     Raises:
@@ -120,7 +121,7 @@ def _few_seeds(found: Sequence[Finding]) -> list[Block]:
     return [Paragraph(f"Some rows have {seeds} only: what other seeds would give is hardly in the intervals.")]
 
 
-def _differences(found: Sequence[Finding]) -> pd.DataFrame:
+def _differences(found: Sequence[Finding]) -> Frame:
     rows = []
     for f in found:
         d = f.difference
@@ -176,7 +177,7 @@ def _how(plan: Plan, runs: Sequence[Run], outcome: Outcome) -> list[Block]:
     return blocks
 
 
-def _merit_cells(merit: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def _merit_cells(merit: Frame) -> tuple[list[str], list[list[str]]]:
     columns = [f"{name} {part}" for name in front.REFERENCES for part in ("val", "test", "test, chosen")]
     columns += ["rho_LE", "rho_NEE", "knee distance"]
     body = []
@@ -189,7 +190,7 @@ def _merit_cells(merit: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     return ["row", "knee", *columns, "seeds"], body
 
 
-def _tradeoff_words(merit: pd.DataFrame, subject: Sequence[str], others: Sequence[str]) -> str:
+def _tradeoff_words(merit: Frame, subject: Sequence[str], others: Sequence[str]) -> str:
     column = "HV(1.5, 1.5)/2.25 test, chosen"
     sentences = []
     for row in subject:

@@ -10,6 +10,7 @@ from ..data.splits import PARTS
 from ..evaluation.score_table import WITHOUT_KGE
 from ..names import EQUIVALENT
 from .benchmarks import require
+from .frames import Frame
 from .plan import FLUXES
 
 COLUMNS = ("n", "NSE", "RMSE", "NME", "bias", "r", "sd_ratio", "KGE", "q05_error", "q95_error")
@@ -73,7 +74,7 @@ def fluxes_in(predictions: xr.Dataset) -> list[str]:
     return [flux for flux in FLUXES if f"{flux}_observed" in predictions and flux in predictions]
 
 
-def flux_scores(predictions: xr.Dataset, parts: tuple[str, ...] = ("val", "test")) -> pd.DataFrame:
+def flux_scores(predictions: xr.Dataset, parts: tuple[str, ...] = ("val", "test")) -> Frame:
     """Scores, a row for each `site, part, flux, scale, period`.
 
     Scales: `half-hour`, with the periods `all`, `day` (shortwave above zero), `night`, and `dry`, `wet` where the file has
@@ -118,12 +119,12 @@ def means_by_scale(
         every: time of all half-hours of the part, measured or not; says how many a day has, and where weeks begin.
         time, modelled, observed: of the half-hours that count.
     """
-    pairs = pd.DataFrame({"s": modelled, "o": observed}, dtype=float)
+    pairs: Frame = pd.DataFrame({"s": modelled, "o": observed}, dtype=float)
     steps = np.diff(every)
     a_day = np.timedelta64(1, "D") / np.median(steps) if len(steps) else 48.0
     days = (time.astype("datetime64[D]") - every[0].astype("datetime64[D]")).astype(int)
 
-    def means(group: np.ndarray, size: float) -> pd.DataFrame:
+    def means(group: np.ndarray, size: float) -> Frame:
         grouped = pairs.groupby(group)
         return grouped.mean()[grouped["s"].size() >= LEAST_SHARE * size]
 

@@ -15,6 +15,7 @@ from canveg_jax.files import replacing
 from ..evaluation.predictions import read_predictions
 from ..names import EQUIVALENT
 from .execute import PREDICTIONS, SCORES
+from .frames import Frame
 from .plan import FLUXES, Run
 from .scores import seen, used
 
@@ -34,7 +35,7 @@ def load_predictions(runs: Sequence[Run], results: Mapping[str, Any], folder: Pa
     return loaded
 
 
-def every_score(runs: Sequence[Run], results: Mapping[str, Any], folder: Path) -> pd.DataFrame:
+def every_score(runs: Sequence[Run], results: Mapping[str, Any], folder: Path) -> Frame:
     """`scores.flux_scores` of all runs, with `row`, `split`, `layers`, `seed`, `wall_s` and `epochs`."""
     tables = []
     for run in runs:
@@ -64,7 +65,7 @@ def ensemble_nse(predictions: Sequence[xr.Dataset], flux: str) -> float:
     return float(np.median(values)) if values else float("nan")
 
 
-def short_table(scores: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:
+def short_table(scores: Frame, predictions: Predictions) -> Frame:
     """A row for each `split, row`: for each flux the NSE of test half-hours, its spread, that of the ensemble; time and epochs.
 
     `NSE_LE` is the mean over the seeds of the median over the towers, `sd_LE` the standard deviation over the seeds (blank with
@@ -86,17 +87,17 @@ def short_table(scores: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:
             entry[f"low_{flux}"], entry[f"high_{flux}"] = by_site.quantile([0.1, 0.9]) if several else (np.nan, np.nan)
             there = flux in predictions[row, split][0] and len(of_flux)
             entry[f"ensemble_{flux}"] = ensemble_nse(predictions[row, split], flux) if there else np.nan
-        entry |= {"wall_s": runs["wall_s"].mean(), "epochs": pd.to_numeric(runs["epochs"]).mean()}
+        entry |= {"wall_s": runs["wall_s"].mean(), "epochs": runs["epochs"].astype(float).mean()}
         rows.append(entry)
     return pd.DataFrame(rows)
 
 
-def shown_fluxes(short: pd.DataFrame) -> list[str]:
+def shown_fluxes(short: Frame) -> list[str]:
     """Fluxes that any row models."""
     return [flux for flux in FLUXES if short[f"NSE_{flux}"].notna().any()]
 
 
-def cells(short: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def cells(short: Frame) -> tuple[list[str], list[list[str]]]:
     """Head and cells of the short table of one split, as text: mean NSE ± spread over seeds (ensemble)."""
     fluxes = shown_fluxes(short)
     head = ["row", *fluxes, "seeds", "time, s", "epochs"]
@@ -122,7 +123,7 @@ def number(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.3f}"
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> Path:
+def write_csv(path: Path, table: Frame) -> Path:
     """Write CSV; an existing file is replaced only by a complete one."""
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
