@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -21,37 +23,68 @@ LEAST_SHARE = 0.25
 """Share of the half-hours of a day or week that must be measured for its mean to count."""
 
 
-def scores_of_pairs(modelled: np.ndarray, observed: np.ndarray, *, kge: bool = True) -> dict[str, float]:
-    """Scores of pairs `[n]`; NaN where undefined.
+SHORT = 1024
+"""Pairs of a set up to which sets are scored together with the short ones."""
 
-    `NSE` = 1 - sum (s - o)^2 / sum (o - mean o)^2; `RMSE`; `NME` = sum |s - o| / sum |o - mean o|; `bias` = mean (s - o); `r` of
-    Pearson; `sd_ratio` = sd s / sd o; `KGE` [Gupta2009]; `q05_error`, `q95_error`: 5th and 95th percentile of s minus those of o.
-    NSE, RMSE, bias, r and KGE are those of the package `scores`; NME as in [Best2015].
+
+def scores_of_pairs(modelled: np.ndarray, observed: np.ndarray, *, kge: bool = True) -> dict[str, float]:
+    """Scores of the finite pairs `[n]`, see `scores_of_sets`."""
+    return scores_of_sets([(modelled, observed, kge)])[0]
+
+
+def scores_of_sets(sets: Sequence[tuple[np.ndarray, np.ndarray, bool]]) -> list[dict[str, float]]:
+    """Scores of many sets of pairs; NaN where undefined.
+
+    `NSE` = 1 - sum (s - o)^2 / sum (o - mean o)^2; `RMSE`; `NME` = sum |s - o| / sum |o - mean o| [Best2015]; `bias` = mean
+    (s - o); `r` of Pearson; `sd_ratio` = sd s / sd o; `KGE` [Gupta2009]; `q05_error`, `q95_error`: 5th and 95th percentile of s
+    minus those of o. Where both vary, NSE, RMSE, bias, r and KGE are those of the package `scores`, which takes many sets at once.
 
     Args:
-        modelled, observed: finite numbers.
-        kge: False leaves it out (fluxes whose mean is close to zero).
+        sets: modelled values `[n]`, observed values `[n]`, all finite, and whether KGE is wanted (False for fluxes whose mean is
+            close to zero).
     """
-    continuous = require("scores.continuous")
-    nothing = float("nan")
-    result = dict.fromkeys(COLUMNS, nothing) | {"n": float(len(observed))}
-    if not len(observed):
+    results = [_plain_scores(np.asarray(s, np.float64), np.asarray(o, np.float64)) for s, o, _ in sets]
+    vary = [i for i, (s, o, _) in enumerate(sets) if len(o) > 1 and np.ptp(o) > 0 and np.ptp(s) > 0]
+    for group in ([i for i in vary if len(sets[i][1]) <= SHORT], [i for i in vary if len(sets[i][1]) > SHORT]):
+        for i, scores in zip(group, _scores_together([sets[i][:2] for i in group]), strict=True):
+            if not (sets[i][2] and np.mean(sets[i][1]) != 0.0):
+                scores["KGE"] = float("nan")
+            results[i] |= scores
+    return results
+
+
+def _plain_scores(s: np.ndarray, o: np.ndarray) -> dict[str, float]:
+    """What is defined for any set, and what the package does not have."""
+    result = dict.fromkeys(COLUMNS, float("nan")) | {"n": float(len(o))}
+    if not len(o):
         return result
-    s, o = (xr.DataArray(np.asarray(values, np.float64), dims="pair") for values in (modelled, observed))
-    varies = float(o.std()) > 0.0
-    both_vary = varies and float(s.std()) > 0.0
-    result |= {"RMSE": float(continuous.rmse(s, o)), "bias": float(continuous.additive_bias(s, o))}
-    if varies:
-        result["NSE"] = float(continuous.nse(s, o))
+    result |= {"RMSE": float(np.sqrt(np.mean((s - o) ** 2))), "bias": float(np.mean(s - o))}
+    for name, q in (("q05_error", 0.05), ("q95_error", 0.95)):
+        result[name] = float(np.quantile(s, q) - np.quantile(o, q))
+    if np.ptp(o) > 0:
+        result["NSE"] = float(1.0 - np.mean((s - o) ** 2) / np.var(o))
         result["NME"] = float(np.abs(s - o).sum() / np.abs(o - o.mean()).sum())
         result["sd_ratio"] = float(s.std() / o.std())
-    if both_vary:
-        result["r"] = float(continuous.correlation.pearsonr(s, o))
-    if both_vary and kge and float(o.mean()) != 0.0:
-        result["KGE"] = float(continuous.kge(s, o))
-    for name, q in (("q05_error", 0.05), ("q95_error", 0.95)):
-        result[name] = float(np.quantile(s.values, q) - np.quantile(o.values, q))
     return result
+
+
+def _scores_together(sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[dict[str, float]]:
+    """Scores by the package `scores` of sets in which both vary: a row each, filled up with NaN, which it leaves out."""
+    if not sets:
+        return []
+    continuous = require("scores.continuous")
+    rows = np.full((2, len(sets), max(len(o) for _, o in sets)), np.nan)
+    for i, pair in enumerate(sets):
+        for j, values in enumerate(pair):
+            rows[j, i, : len(values)] = values
+    s, o = (xr.DataArray(values, dims=("set", "pair")) for values in rows)
+    table = {
+        "NSE": continuous.nse(s, o, preserve_dims="set"), "RMSE": continuous.rmse(s, o, preserve_dims="set"),
+        "bias": continuous.additive_bias(s, o, preserve_dims="set"),
+        "r": continuous.correlation.pearsonr(s, o, preserve_dims="set"), "KGE": continuous.kge(s, o, preserve_dims="set"),
+    }  # fmt: skip
+    columns = {name: np.asarray(values) for name, values in table.items()}
+    return [{name: float(values[i]) for name, values in columns.items()} for i in range(len(sets))]
 
 
 def seen(predictions: xr.Dataset, flux: str) -> np.ndarray:
@@ -81,7 +114,7 @@ def flux_scores(predictions: xr.Dataset, parts: tuple[str, ...] = ("val", "test"
     precipitation; `day` and `week`: means over days and weeks (from the first day of the part) of which a quarter was measured;
     `season`: means over the calendar months of the daily means; `anomaly`: daily means minus that of their month.
     """
-    rows = []
+    about, sets = [], []
     site_of, split = predictions["site_index"].values, predictions["split"].values
     time = predictions["time"].values.astype("datetime64[ns]")
     sunny = predictions["shortwave_in"].values > 0
@@ -98,16 +131,16 @@ def flux_scores(predictions: xr.Dataset, parts: tuple[str, ...] = ("val", "test"
                 counted = used(predictions, flux)
                 s, o = seen(predictions, flux), np.asarray(predictions[f"{flux}_observed"].values, float)
                 kge = flux not in WITHOUT_KGE
-                index = {"site": str(site), "part": part, "flux": flux}
                 for period, when in periods.items():
-                    chosen = when & counted
-                    scores = scores_of_pairs(s[chosen], o[chosen], kge=kge)
-                    rows.append({**index, "scale": "half-hour", "period": period, **scores})
+                    about.append((str(site), part, flux, "half-hour", period))
+                    sets.append((s[when & counted], o[when & counted], kge))
                 chosen = here & counted
                 for scale, (a, b) in means_by_scale(time[here], time[chosen], s[chosen], o[chosen]).items():
-                    with_kge = kge and scale != "anomaly"
-                    rows.append({**index, "scale": scale, "period": "all", **scores_of_pairs(a, b, kge=with_kge)})
-    return pd.DataFrame(rows, columns=["site", "part", "flux", "scale", "period", *COLUMNS])
+                    about.append((str(site), part, flux, scale, "all"))
+                    sets.append((a, b, kge and scale != "anomaly"))
+    names = ["site", "part", "flux", "scale", "period"]
+    rows = [dict(zip(names, a, strict=True)) | scores for a, scores in zip(about, scores_of_sets(sets), strict=True)]
+    return pd.DataFrame(rows, columns=[*names, *COLUMNS])
 
 
 def means_by_scale(

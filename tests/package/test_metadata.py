@@ -43,7 +43,9 @@ def test_what_is_imported_is_declared_and_the_other_way_round():
     assert third_party_imports() == declared - set(NEEDED_UNSEEN)
 
 
-@pytest.mark.parametrize("requirement", [*RUNTIME, *DEVELOPMENT, *EXPERIMENTS], ids=lambda requirement: requirement.name)
+@pytest.mark.parametrize(
+    "requirement", [*RUNTIME, *DEVELOPMENT, *EXPERIMENTS], ids=lambda requirement: requirement.name
+)
 def test_each_dependency_has_one_exact_version_in_its_range(requirement):
     pins = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
     (pin,) = [pin for pin in pins if canonicalize_name(pin.name) == canonicalize_name(requirement.name)]

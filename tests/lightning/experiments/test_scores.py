@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("scores", reason="needs the extra `experiments`")
 
-from lightning_modules.experiments.scores import COLUMNS, means_by_scale, scores_of_pairs
+from lightning_modules.experiments.scores import COLUMNS, means_by_scale, scores_of_pairs, scores_of_sets
 
 OBSERVED = np.array([1.0, 2.0, 3.0, 6.0])
 MODELLED = np.array([2.0, 2.0, 4.0, 4.0])
@@ -23,6 +23,20 @@ def test_scores_by_hand():
     r, alpha = 6 / np.sqrt(56), np.sqrt(4 / 14)
     assert scores["KGE"] == pytest.approx(1 - np.sqrt((r - 1) ** 2 + (alpha - 1) ** 2))  # the means are equal
     assert scores["q05_error"] == pytest.approx(2.0 - 1.15) and scores["q95_error"] == pytest.approx(4.0 - 5.55)
+
+
+def test_many_sets_at_once_are_each_alone():
+    rng = np.random.default_rng(0)
+    sets = [(rng.normal(size=n), 2.0 + rng.normal(size=n), kge) for n, kge in ((5, True), (3000, True), (40, False))]
+    sets += [(np.zeros(0), np.zeros(0), True), (MODELLED, OBSERVED, True), (np.ones(3), OBSERVED[:3], True)]
+    for together, one in zip(scores_of_sets(sets), sets, strict=True):
+        s, o, kge = one
+        alone = scores_of_sets([one])[0]
+        assert together == pytest.approx(alone, nan_ok=True)
+        if len(o) > 1:
+            assert together["NSE"] == pytest.approx(1 - np.mean((s - o) ** 2) / np.var(o))
+            assert np.isfinite(together["KGE"]) == (kge and np.ptp(s) > 0)
+            assert np.isnan(together["r"]) or together["r"] == pytest.approx(np.corrcoef(s, o)[0, 1])
 
 
 def test_scores_that_are_undefined_are_no_numbers():
