@@ -152,7 +152,7 @@ def build_data(settings: Mapping[str, Any]) -> FluxTowerDataModule:
 def _benchmark(run: Run, data: FluxTowerDataModule) -> Fitted:
     by_site = not data.held_out.towers
     model = fit_benchmark(
-        run.config["kind"], data.parts["train"], data.parts["val"], inputs=run.config["inputs"], seed=run.seed,
+        run.config["kind"], data.parts["train"], data.parts["val"], inputs=run.config.get("inputs", ()), seed=run.seed,
         by_site=by_site, **run.config["settings"],
     )  # fmt: skip
     return Fitted([[_batch(data.parts[part], model.predict(data.parts[part]))] for part in data.predict_parts])

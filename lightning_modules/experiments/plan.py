@@ -19,7 +19,7 @@ from ..data.datamodule import FluxTowerDataModule
 from ..data.held_out import HeldOut
 from ..models.hybrid_canopy import HybridCanopy
 from .keys import run_key
-from .rows import ROW_KINDS, Row, read_inputs
+from .rows import READ_INPUTS, ROW_KINDS, Row, read_inputs
 
 FLUXES = ("LE", "NEE", "H", "Rnet", "G")
 """Fluxes of tables and verdicts, in their order."""
@@ -295,13 +295,13 @@ class Plan(pydantic.BaseModel):
             "kind": row.kind, "seed": seed, "data": data, "settings": row.settings, "wet_hours": self.wet_hours,
             "label": f"{name}, {layers} layer{'s' if layers != 1 else ''}" if several else name,
         }  # fmt: skip
-        if row.what.family == "benchmark":
+        if row.kind in READ_INPUTS:
             config["inputs"] = list(read_inputs(row.inputs or self.inputs))
-        else:
+        if row.what.family != "benchmark":
             config["trainer"] = {**(base.get("trainer") or {}), **row.trainer}
             config["early_stopping"] = {**(base.get("early_stopping") or {}), **row.early_stopping}
         if row.what.family == "network":
-            config |= {"inputs": list(read_inputs(row.inputs or self.inputs)), "loss": loss}
+            config["loss"] = loss
         if row.what.family == "physics":
             model = {**model, **loss}
             if row.kind != "hybrid":

@@ -57,6 +57,9 @@ ROW_KINDS: dict[str, RowKind] = {
 }  # fmt: skip
 """All kinds of rows, by the name that a configuration uses."""
 
+READ_INPUTS = ("linear", "trees", "network", "lstm")
+"""Kinds that read what `inputs` names; the other benchmarks have inputs of their own."""
+
 INPUT_WORDS = {"nine": NINE_INPUTS}
 """Words that stand for inputs, beside the groups of `data.inputs.INPUT_GROUPS`."""
 
@@ -114,9 +117,10 @@ class Row(pydantic.BaseModel):
             raise ValueError(
                 f"row {name}: `model` changes physics, and a row of kind {row.kind} has none. Use `settings`."
             )
-        if row.inputs is not None and row.what.family == "physics":
+        if row.inputs is not None and row.kind not in READ_INPUTS:
             raise ValueError(
-                f"row {name}: `inputs` are of benchmarks and networks; those of closures stand in `model`."
+                f"row {name}: `inputs` are of {', '.join(READ_INPUTS)}; those of closures stand in `model`, and other benchmarks "
+                "have their own."
             )
         if row.what.family == "benchmark" and (row.trainer or row.early_stopping):
             raise ValueError(

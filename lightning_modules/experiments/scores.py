@@ -37,7 +37,8 @@ def scores_of_sets(sets: Sequence[tuple[np.ndarray, np.ndarray, bool]]) -> list[
 
     `NSE` = 1 - sum (s - o)^2 / sum (o - mean o)^2; `RMSE`; `NME` = sum |s - o| / sum |o - mean o| [Best2015]; `bias` = mean
     (s - o); `r` of Pearson; `sd_ratio` = sd s / sd o; `KGE` [Gupta2009]; `q05_error`, `q95_error`: 5th and 95th percentile of s
-    minus those of o. Where both vary, NSE, RMSE, bias, r and KGE are those of the package `scores`, which takes many sets at once.
+    minus those of o. Where both vary, NSE, RMSE, bias, r and KGE are those of the package `scores`, which takes many sets at
+    once.
 
     Args:
         sets: modelled values `[n]`, observed values `[n]`, all finite, and whether KGE is wanted (False for fluxes whose mean is

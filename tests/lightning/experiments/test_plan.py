@@ -68,14 +68,14 @@ def test_a_trade_off_weighs_le_against_nee(folder):
 
 
 def test_the_key_changes_with_configuration_code_and_data(folder, tmp_path):
-    (run, *_) = read(folder, rows={"1lin": None}).runs()
+    (run, *_) = read(folder, rows={"linear": None}).runs()
     key = run.key()
     assert key == run.key() == run_key(run.config, run.files)
-    assert read(folder, rows={"1lin": {"inputs": ["nine", "season_sine"]}}).runs()[0].key() != key
-    assert read(folder, rows={"1lin": None}, splits=["hot"]).runs()[0].key() != key
+    assert read(folder, rows={"linear": {"inputs": ["nine", "season_sine"]}}).runs()[0].key() != key
+    assert read(folder, rows={"linear": None}, splits=["hot"]).runs()[0].key() != key
     assert run_key(run.config, run.files, code="other") != run_key(run.config, run.files, code="this")
     moved = write_tower(tmp_path / "moved", days=6).parent
-    elsewhere = read(moved, rows={"1lin": None}).runs()[0]
+    elsewhere = read(moved, rows={"linear": None}).runs()[0]
     assert elsewhere.files != run.files and elsewhere.key() == key  # the same data in another folder
     file = moved / "US-Bi1-fluxes.csv"
     text = file.read_text()
@@ -94,7 +94,7 @@ def test_the_key_changes_with_configuration_code_and_data(folder, tmp_path):
         ({"rows": ["2lin"]}, "row 2lin: unknown kind '2lin'.*Did you mean"),
         ({"rows": {"trees": {"settings": {"round": 3}}}}, "row trees: unknown setting 'round'.*'rounds'"),
         ({"rows": {"network": {"model": {"tunable": []}}}}, "row network: `model` changes physics"),
-        ({"rows": {"hybrid": {"inputs": ["nine"]}}}, "row hybrid: `inputs` are of benchmarks"),
+        ({"rows": {"hybrid": {"inputs": ["nine"]}}}, "row hybrid: `inputs` are of linear"),
         ({"rows": {"1lin": {"trainer": {"max_epochs": 3}}}}, "row 1lin: a row of kind 1lin is not trained"),
         ({"rows": {"hybrid": {"data": {"val_every": 3}}}}, "row hybrid: data.val_every would make the data"),
         ({"rows": {"network": {"inputs": ["niine"]}}}, "unknown network input 'niine'"),
