@@ -180,7 +180,4 @@ def _only_one(out: Path) -> Iterator[int | None]:
 
 
 if __name__ == "__main__":
-    from lightning_modules.cli.main import use_threads
-
-    use_threads()
     work(Path(sys.argv[1]))
