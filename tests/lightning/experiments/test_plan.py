@@ -1,6 +1,7 @@
 """What a plan makes of its YAML: runs, configurations, keys; and what it refuses."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,6 +9,8 @@ import yaml
 from lightning_modules.experiments.keys import run_key
 from lightning_modules.experiments.plan import Plan
 from tests.lightning.experiments.files import write_plan, write_tower
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +140,13 @@ def test_a_base_that_cannot_be_compared_on_is_refused(tmp_path, change, message)
     base_path.write_text(yaml.safe_dump(base))
     with pytest.raises(ValueError, match=message):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["compare", "compare_us_hn1", "compare_synthetic"])
+def test_the_shipped_plans_can_be_read(name):
+    plan = Plan.from_yaml(EXAMPLES / f"{name}.yaml", folder="elsewhere")
+    runs = plan.runs()
+    assert len({run.name for run in runs}) == len(runs) >= len(plan.rows) * len(plan.splits)
+    assert all(file.startswith("elsewhere") for run in runs for file in run.files)
+    hybrid = next(run for run in runs if run.row == "hybrid")
+    assert hybrid.config["model"].get("closures") == plan.base["model"].get("closures")
