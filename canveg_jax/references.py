@@ -123,15 +123,16 @@ def references_of(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def cite(path: str | Path) -> str:
-    """BibTeX of what the run of a configuration file uses, each entry once, under the part that names it first.
+    """BibTeX of what the run of a configuration file uses, each entry once, under the part that names it first. Of a comparison
+    these are the sources of its base configuration.
 
     Raises:
         ValueError: the file is no configuration (see `references_of`).
         OSError: there is no such file.
     """
-    config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    if not isinstance(config, Mapping):
-        raise ValueError(f"{path}: expected a mapping, got {type(config).__name__}.")
+    config = _read_mapping(Path(path))
+    if isinstance(config.get("base"), str):  # a comparison; its rows vary what its base configuration uses
+        config = _read_mapping(Path(path).parent / config["base"])
     try:
         parts = references_of(config)
     except ValueError as error:
@@ -147,6 +148,13 @@ def cite(path: str | Path) -> str:
         else:
             blocks.append(f"% {part}: no reference known here" if part.startswith("site ") else f"% {part}")
     return "\n\n".join(blocks)
+
+
+def _read_mapping(path: Path) -> Mapping[str, Any]:
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(config, Mapping):
+        raise ValueError(f"{path}: expected a mapping, got {type(config).__name__}.")
+    return config
 
 
 def _site(tower: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, str]:

@@ -119,6 +119,9 @@ def test_cite_of_every_example(config, capsys):
     assert {"canvegtorch", "Jiang2025", "Baldocchi1998", "Weiss1985", "Farquhar1980", "Ball1987"} <= set(entries)
     assert printed.count("@") == len(entries)  # each once
     site = {"us_bi1": "ReySanchez2022", "us_hn1": "USHn1", "simulate": "ReySanchez2022", "synthetic": "Spencer1971"}
+    site |= {
+        f"compare{of}": site[base] for of, base in (("", "us_bi1"), ("_us_hn1", "us_hn1"), ("_synthetic", "synthetic"))
+    }
     assert site[config.stem] in entries
     assert ("Wang1998" in entries) == (config.stem == "simulate")
 

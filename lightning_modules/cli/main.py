@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..data.splits import PARTS
+from .compare import add_commands as add_comparisons
 from .mistakes import explained
 from .readiness import require_packages
 
@@ -32,6 +33,7 @@ examples:
   canveg fit --config examples/us_bi1.yaml                  train; results in runs/
   canveg predict --config runs/us_bi1/version_0/config.yaml --ckpt_path best.ckpt
   canveg report runs/us_bi1/version_0/predictions.nc --out report.png
+  canveg compare examples/compare.yaml --folder data        models side by side; table, picture, verdict
   canveg cite --config examples/us_bi1.yaml                 BibTeX of the schemes and sites of a run
   canveg fit --help                                         all settings of data, model and trainer
 
@@ -126,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="FOLDER", help="predictions, scores and picture go here"
     )
     together.set_defaults(run=_ensemble)
+    add_comparisons(commands)
     towers = commands.add_parser("towers", help="list the site presets and their constants")
     towers.set_defaults(run=_towers)
     cite = commands.add_parser("cite", help="print BibTeX of the sources that a configuration uses")

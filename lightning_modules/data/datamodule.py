@@ -19,9 +19,10 @@ from canveg_jax.io.tower_files import TowerFiles, as_site
 
 from ..processes import processes
 from .dataset import TowerDataset, collate
+from .held_out import HeldOut, joined
 from .order import HalfHourOrder, largest_share
 from .rain import masked_while_wet, with_wet
-from .splits import PARTS, Part, Split, block_split
+from .splits import PARTS, Part
 from .statistics import ScalingStatistics
 from .targets import DEFAULT_TARGETS, check_targets
 
@@ -47,6 +48,8 @@ class FluxTowerDataModule(L.LightningDataModule):
         batch_size: half-hours per batch. Several processes share each training batch (`HalfHourOrder`): training is the
             same, whatever their number.
         block_days, val_every, test_fraction, purge_days: see `splits.block_split`.
+        held_out: another test part than that of the end of the record: `hot`, `dry_year`, or a mapping such as
+            `{kind: dry_air, share: 0.1}`; see `held_out.HeldOut`.
         mask_rain: leave the turbulent fluxes out of training and validation while it rains and for so many hours after; None: use
             them. The test part keeps them, and is scored apart (`wet`, `dry`). Needs a file with precipitation.
         train_stride: use every n-th half-hour of the training part (statistics included), for speed. Prefer odd
@@ -82,6 +85,7 @@ class FluxTowerDataModule(L.LightningDataModule):
         val_every: int = 5,
         test_fraction: float = 0.0,
         purge_days: float = 0.0,
+        held_out: str | dict[str, Any] | None = None,
         mask_rain: float | None = None,
         train_stride: int = 1,
         max_train_rows: int | None = None,
@@ -119,6 +123,14 @@ class FluxTowerDataModule(L.LightningDataModule):
         self.split_options = {
             "block_days": block_days, "val_every": val_every, "test_fraction": test_fraction, "purge_days": purge_days,
         }  # fmt: skip
+        self.held_out = HeldOut.read(held_out)
+        names = [site.name for site in self.sites]
+        if missing := [name for name in self.held_out.towers if name not in names]:
+            raise ValueError(f"held_out: there is no tower {', '.join(missing)}; there are {', '.join(names)}.")
+        if set(names) <= set(self.held_out.towers):
+            raise ValueError(
+                "held_out: all towers are held out, so none is left to train on. Leave one out of `towers`."
+            )
         self.mask_rain = mask_rain
         self.train_stride, self.max_train_rows, self.predict_part = train_stride, max_train_rows, predict_part
         self.dtype = getattr(torch, dtype)
@@ -144,7 +156,12 @@ class FluxTowerDataModule(L.LightningDataModule):
             if self.towers
             else [(entry[1], entry[2] if len(entry) > 2 else None) for entry in self.datasets]
         )
-        splits = [self._split(record, test is not None) for record, test in pairs]
+        if self.held_out.joins_records:
+            pairs = [(record if test is None else joined(record, test), None) for record, test in pairs]
+        splits = [
+            self.held_out.split(record, site=site.name, has_test_record=test is not None, **self.split_options)
+            for (record, test), site in zip(pairs, self.sites, strict=True)
+        ]
         pairs = [_with_past(record, test) for record, test in pairs]
         if self.mask_rain is not None:
             pairs = [
@@ -171,16 +188,12 @@ class FluxTowerDataModule(L.LightningDataModule):
         self.statistics = ScalingStatistics.of(self.parts["train"], self.sites)
         rank_zero_info(self.summary())
 
-    def _split(self, record: xr.Dataset, has_test_record: bool) -> Split:
-        options = {**self.split_options, "test_fraction": 0.0} if has_test_record else self.split_options
-        return block_split(record["time"].values, **options)
-
     def _thinned(self, rows: list[np.ndarray]) -> list[np.ndarray]:
         rows = [r[:: self.train_stride] for r in rows]
         total = sum(len(r) for r in rows)
         if self.max_train_rows is None or total <= self.max_train_rows:
             return rows
-        wanted = [max(1, int(len(r) * self.max_train_rows / total)) for r in rows]
+        wanted = [min(len(r), max(1, int(len(r) * self.max_train_rows / total))) for r in rows]
         return [r[np.linspace(0, len(r) - 1, n).round().astype(int)] for r, n in zip(rows, wanted, strict=True)]
 
     @property

@@ -48,10 +48,44 @@ def block_split(
     """
     time = np.asarray(time).astype("datetime64[ns]")
     _check(time, block_days, val_every, test_fraction, purge_days)
+    test = end_of_record(time, test_fraction)
+    return split_around(
+        time, test, block_days=block_days, val_every=val_every, purge_days=purge_days,
+        asked=f"test_fraction={test_fraction:g}",
+    )  # fmt: skip
+
+
+def end_of_record(time: np.ndarray, fraction: float) -> np.ndarray:
+    """Which half-hours `[n]` (bool) are in the last `fraction` of the period of `time`, `[n]` increasing `datetime64[ns]`."""
     days = (time - time[0]) / DAY
-    step = float(days[1] - days[0]) if len(days) > 1 else 0.0
-    test_start = (days[-1] + step) * (1.0 - test_fraction)
-    test = days >= test_start - 1e-9 if test_fraction > 0 else np.zeros(len(days), dtype=bool)
+    start = (days[-1] + _step(days)) * (1.0 - fraction)
+    return days >= start - 1e-9 if fraction > 0 else np.zeros(len(days), dtype=bool)
+
+
+def split_around(
+    time: np.ndarray,
+    test: np.ndarray,
+    *,
+    block_days: float = 7.0,
+    val_every: int = 5,
+    purge_days: float = 0.0,
+    asked: str = "",
+) -> Split:
+    """Cut what is not the test part into blocks of training and validation, as `block_split` does.
+
+    Args:
+        time: `[n]` `datetime64`, increasing.
+        test: `[n]` bool, the half-hours of the test part, wherever they are.
+        block_days, val_every, purge_days: of `block_split`.
+        asked: how the test part was chosen, for the message.
+
+    Raises:
+        ValueError: an argument is out of range, time is not increasing, or the training or validation part is empty.
+    """
+    time = np.asarray(time).astype("datetime64[ns]")
+    _check(time, block_days, val_every, 0.0, purge_days)
+    days = (time - time[0]) / DAY
+    step = _step(days)
     block = np.floor(days / block_days + 1e-9).astype(np.int64)
     val = ~test & (block % val_every == val_every // 2) if val_every else np.zeros(len(days), dtype=bool)
     train = ~test & ~val
@@ -65,10 +99,14 @@ def block_split(
             why = f" (the first validation block begins after {begin:g} days)" if not val.any() and val_every else ""
             raise ValueError(
                 f"the {name} part is empty: {days[-1] + step:.3g} days of data, block_days={block_days:g}, "
-                f"val_every={val_every}, test_fraction={test_fraction:g}, purge_days={purge_days:g}{why}. Use shorter "
+                f"val_every={val_every}, {asked}, purge_days={purge_days:g}{why}. Use shorter "
                 "blocks or more data (val_every=0: no validation)."
             )
     return parts
+
+
+def _step(days: np.ndarray) -> float:
+    return float(days[1] - days[0]) if len(days) > 1 else 0.0
 
 
 def _nearer(days: np.ndarray, part: np.ndarray, limit: float, step: float) -> np.ndarray:

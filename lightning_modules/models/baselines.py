@@ -23,11 +23,16 @@ class Climatology:
     """Mean of the measured training samples by site, month and time of day.
 
     A month and time without measured sample takes the mean of that time of day over all months, then the mean of all.
+
+    Args:
+        training: the training part.
+        by_site: each site has its own means; else all share them, so that a site without training data has some.
     """
 
-    def __init__(self, training: TowerDataset):
+    def __init__(self, training: TowerDataset, by_site: bool = True):
+        self._by_site = by_site
         self._means: dict[str, dict[tuple, float]] = {}
-        keys = _calendar(training)
+        keys = self._keys(training)
         for name, values in training.target.items():
             used = training.measured[name].numpy()
             means: dict[tuple, float] = {}
@@ -45,7 +50,7 @@ class Climatology:
 
     def predict(self, dataset: TowerDataset) -> dict[str, torch.Tensor]:
         """Fluxes `[time]` by model output name (`LE` ...); NaN where the site was never measured."""
-        keys = [tuple(row) for row in _calendar(dataset).tolist()]
+        keys = [tuple(row) for row in self._keys(dataset).tolist()]
 
         def look_up(means: dict[tuple, float], key: tuple) -> float:
             return next((means[key[:depth]] for depth in (3, 2, 1) if key[:depth] in means), float("nan"))
@@ -54,6 +59,10 @@ class Climatology:
             FLUX_OF_TARGET[name]: torch.tensor([look_up(means, key) for key in keys], dtype=torch.float64)
             for name, means in self._means.items()
         }
+
+    def _keys(self, dataset: TowerDataset) -> np.ndarray:
+        keys = _calendar(dataset)
+        return keys if self._by_site else keys * np.array([0, 1, 1])
 
 
 class LinearRegression:

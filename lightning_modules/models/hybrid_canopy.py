@@ -71,6 +71,7 @@ class HybridCanopy(FluxTask):
             `forcing dict -> factor [time]` in (0, 1], or a `bridges.InLoop`.
         le_weight: w of latent heat in the loss; NEE gets 1 - w.
         weights: loss weights by target, instead of `le_weight`.
+        conductance: `ball_berry`, `medlyn` or `leuning`.
         closures: networks on other relations than the stress, by name of `closures.CLOSURES` or of a parameter: each a mapping of
             arguments of `Closure`, null for its defaults, or a torch module `columns -> z [time]`. They start at the physics as
             it is; the parameters they move may be tuned as well.
@@ -109,6 +110,7 @@ class HybridCanopy(FluxTask):
         tunable: Sequence[str] | None = None,
         parameters: dict[str, float] | None = None,
         stress: nn.Module | dict[str, Any] | str | None = "network",
+        conductance: str = "ball_berry",
         closures: dict[str, Any] | None = None,
         observation: dict[str, Any] | str | None = "auto",
         stages: list[dict[str, Any]] | None = None,
@@ -147,7 +149,9 @@ class HybridCanopy(FluxTask):
                 )
             if physics is None:
                 options = solver_options(solver or {})
-                canopy = cv.Canopy(self.sites, cv.Parameters(**(parameters or {})), options=options)
+                canopy = cv.Canopy(
+                    self.sites, cv.Parameters(**(parameters or {})), options=options, conductance=conductance
+                )
                 physics = TorchCanopy(canopy, tunable=tunable, in_loop=in_loop, per_site=per_site)
             self.physics = as_physics(physics)
         self._movable: dict[str, list[nn.Parameter]] = {}
@@ -164,7 +168,7 @@ class HybridCanopy(FluxTask):
             self.register_buffer(f"start_{name}", z.detach().clone())
         self.save_hyperparameters({
             "sites": [site.model_dump(mode="json") for site in self.sites], "tunable": tunable,
-            "parameters": parameters, "stress": stress_specification(module),
+            "parameters": parameters, "stress": stress_specification(module), "conductance": conductance,
             "closures": closures_specification(self.closures),
             "observation": None if self.observation is None else self.observation.config,
             "stages": stages, "freeze": list(freeze), "le_weight": le_weight,
