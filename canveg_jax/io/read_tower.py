@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import xarray as xr
 
@@ -13,8 +14,10 @@ from ..files import sha256
 from ..forcing import FORCING_TABLE
 from ..site import Site
 from ..spelling import unknown
-from .formats import ReadOptions, recognise
+from .formats import ReadOptions, TowerFormat, recognise
 from .lai import Lai
+from .leaf_area_radiation import lai_of_file, radiation_options
+from .stand_ins import choose, flagged, lacking, put_in
 from .tower_dataset import TARGET_TABLE, TowerDataWarning, TowerFileError, build_dataset
 from .units import check_units
 
@@ -32,12 +35,13 @@ def read_tower(
     co2: float | None = None,
     columns: Mapping[str, str] | None = None,
     mask_interpolated: bool = True,
+    stand_ins: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Read half-hourly or hourly tower data into one dataset with canonical names.
 
     The format is recognised by the file's content: FLUXNET / ONEFlux (SUBSET or FULLSET, HH or HR), AmeriFlux BASE, the
     prepared pair of files of JAX-CanVeg, or one registered with `canveg_jax.io.formats.register`. Columns are selected by
-    name. Missing values stay NaN; nothing is interpolated, clipped or scaled (a site's `lai_scale` and the model's floors
+    name. Missing values stay NaN unless a stand-in takes their place; nothing is interpolated, clipped or scaled (a site's `lai_scale` and the model's floors
     act inside the model).
 
     Args:
@@ -46,12 +50,18 @@ def read_tower(
         site: adds name, coordinates and UTC offset to the attributes.
         time_stamp: for files with a single time stamp, which end of the interval it marks. Default: what its name says
             (TIMESTAMP_END, TIMESTAMP_START). Files with both stamps need no choice.
-        lai: leaf area index: a number, a `pandas.Series` with dates, or a column name. Needed for FLUXNET and
-            AmeriFlux; for prepared files it replaces the column LAI.
+        lai: leaf area index: a number, a `pandas.Series` with dates, a column name, or `"radiation"`: from the light that the
+            canopy reflects (`canveg_jax.io.leaf_area_radiation`; `{"radiation": {"low": 0.1, "high": 0.7}}` sets its options).
+            Needed for FLUXNET and AmeriFlux; for prepared files it replaces the column LAI.
         co2: umol mol-1, used if the file has no CO2 column.
         columns: canonical name -> file column, where the default choice is not wanted, for example
             `{"latent_heat": "LE_CORR", "soil_temperature": "TS_F_MDS_4"}`. A column given for `vapour_pressure` of
             FLUXNET files is a deficit (hPa); for AmeriFlux files it is an RH, VPD or H2O column.
+        stand_ins: what takes the place of variables that the tower does not measure, by variable, where the defaults are not
+            wanted: a method, `"none"`, or a mapping with `method`, `where` and parameters, for example
+            `{"friction_velocity": "none", "soil_water_content": {"method": "bucket", "capacity": 100.0}}`. Friction velocity,
+            CO2 and pressure stand in wherever a value is missing, soil temperature and soil water only for files that have
+            none at all (docs/stand-ins.md).
         mask_interpolated: for prepared files, count samples on straight lines as filled (`interpolated_samples`).
 
     Returns:
@@ -64,13 +74,14 @@ def read_tower(
           the standard deviation of its random error `<name>_sigma`;
         * `precipitation` (mm per step) where the file has it;
         * `forcing_complete`: every required forcing variable is finite and within its range;
-        * `forcing_good` (FLUXNET): no driver has a flag above 1.
+        * `forcing_good` (FLUXNET): no driver has a flag above 1;
+        * `<variable>_stand_in` (boolean) for each variable that holds a stand-in anywhere.
 
         Units, meaning and source column are in each variable's `attrs`; format, step, file names and their SHA-256 in
         the dataset's.
 
     Raises:
-        TowerFileError: unknown format, missing column, unit that cannot be right, no LAI.
+        TowerFileError: unknown format, missing column that no stand-in replaces, unit that cannot be right, no LAI.
         ValueError: time stamps unreadable, twice, unsorted or unequally spaced.
 
     Warns:
@@ -84,6 +95,8 @@ def read_tower(
     path, flux_path = Path(forcings), None if fluxes is None else Path(fluxes)
     tower_format = recognise(path)
     check_names(columns or {})
+    choices = choose(stand_ins)
+    of_radiation = radiation_options(lai)
     if flux_path is not None:
         recognise(flux_path)
         if not tower_format.two_files and flux_path.resolve() != path.resolve():
@@ -92,11 +105,18 @@ def read_tower(
                 f"({flux_path.name}) is only for prepared pairs. Leave out `fluxes`."
             )
     options = ReadOptions(
-        fluxes=flux_path, time_stamp=time_stamp, lai=lai, co2=co2, columns=columns or {},
-        mask_interpolated=mask_interpolated,
+        fluxes=flux_path, time_stamp=time_stamp, lai=lai if of_radiation is None else 0.0, co2=co2,
+        columns=columns or {}, mask_interpolated=mask_interpolated, may_lack=tuple(choices),
     )  # fmt: skip
     table = tower_format.read(path, options)
-    for text in table.warnings:
+    table, used, failed = put_in(table, choices, site)
+    if missing := lacking(table, failed):
+        _refuse(tower_format, path, options, missing)
+    notes = [*table.warnings, *(f"{path.name}: {one.text}" for one in used.values())]
+    if of_radiation is not None:
+        column, note = lai_of_file(path, table, site, **of_radiation)
+        table, notes = table._replace(forcing={**table.forcing, "lai": column}), [*notes, note]
+    for text in notes:
         warnings.warn(text, TowerDataWarning, stacklevel=2)
     check_units(table.forcing, path.name)
     files = [file for file in (path, flux_path) if file is not None]
@@ -106,7 +126,20 @@ def read_tower(
         "source_files": [file.name for file in files],
         "source_sha256": [sha256(file) for file in files],
     }
-    return build_dataset(table, attributes, site)
+    return flagged(build_dataset(table, attributes, site), used)
+
+
+def _refuse(tower_format: TowerFormat, path: Path, options: ReadOptions, missing: str) -> None:
+    """Refuse a file that lacks variables: what the format looked for, and why no stand-in helps.
+
+    Raises:
+        TowerFileError: in any case.
+    """
+    try:
+        tower_format.read(path, dataclasses.replace(options, may_lack=()))
+    except TowerFileError as error:
+        raise TowerFileError(f"{error} No stand-in takes its place; the file lacks: {missing}.") from error
+    raise TowerFileError(f"{path.name}: the file lacks {missing}. Give columns={{...}}, or what the stand-ins need.")
 
 
 def check_names(columns: Mapping[str, str]) -> None:

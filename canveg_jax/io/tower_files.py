@@ -27,10 +27,12 @@ class TowerFiles:
         test_forcings: the same for the test period; without it the end of the record can be the test part.
         test_fluxes: see `test_forcings`.
         site_options: changes of site constants, for example `{n_layers: 1, lai_scale: 0.1}`.
-        lai: leaf area index: a number, or the name of a column.
+        lai: leaf area index: a number, the name of a column, or `radiation`: from reflected light.
         co2: umol mol-1, used where the file has no CO2.
         columns: canonical name -> column of the file, where the default choice is not wanted.
         time_stamp: which end of the interval a single time stamp marks; default: what its name says.
+        stand_ins: what takes the place of variables that the tower does not measure, by variable: the name of a method, `none`,
+            or a mapping with `method`, `where` and its parameters (docs/stand-ins.md).
         mask_interpolated: of prepared files, count samples on straight lines as filled, not measured.
     """
 
@@ -40,11 +42,12 @@ class TowerFiles:
     test_forcings: str | None = None
     test_fluxes: str | None = None
     site_options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    lai: float | str | None = None
+    lai: float | str | dict[str, Any] | None = None
     co2: float | None = None
     columns: dict[str, str] = dataclasses.field(default_factory=dict)
     time_stamp: Literal["start", "end"] | None = None
     mask_interpolated: bool = True
+    stand_ins: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def inside(self, folder: str | Path | None) -> TowerFiles:
         """The same, with relative file names (a site YAML's too) starting from `folder`."""
@@ -79,6 +82,7 @@ class TowerFiles:
         return read_tower(
             forcings, fluxes, site=site, time_stamp=self.time_stamp, lai=self.lai, co2=self.co2,
             columns=self.columns or None, mask_interpolated=self.mask_interpolated,
+            stand_ins=self.stand_ins,
         )  # fmt: skip
 
 

@@ -44,9 +44,11 @@ def check_units(forcing: Mapping[str, Column], what: str) -> None:
         TowerFileError: the message names the column, its median, the expected unit and the likely unit.
     """
     for name, (largest, unit, likely) in LARGEST_TYPICAL.items():
-        typical = _median(forcing[name].values)
+        typical = _median(forcing[name].values) if name in forcing else 0.0
         if typical > largest:
             _refuse(what, name, forcing[name].source, typical, unit, likely)
+    if not {"vapour_pressure", "air_temperature"} <= forcing.keys():
+        return
     vapour = forcing["vapour_pressure"]
     saturation = saturation_vapour_pressure_kpa(forcing["air_temperature"].values)
     if _median(vapour.values / saturation) > LARGEST_SATURATION:

@@ -139,19 +139,20 @@ class AmerifluxBase(TowerFormat):
             forcing["shortwave_in"] = Column(values, column, {"method": "photon flux / 2.3 umol J-1"})
         if options.co2 is not None and ("co2" not in forcing or not np.isfinite(forcing["co2"].values).any()):
             forcing["co2"] = Column(np.full(len(start), float(options.co2)), f"constant {options.co2:g}")
-        _require_drivers(forcing, path.name)
-        forcing["soil_water_content"] = percent_to_fraction(forcing["soil_water_content"], path.name)
+        _require_drivers(forcing, options, path.name)
+        if "soil_water_content" in forcing:
+            forcing["soil_water_content"] = percent_to_fraction(forcing["soil_water_content"], path.name)
         kind = next((base for base in HUMIDITY_BASES if base in best), None)
-        if kind is None:
+        if kind is None and "vapour_pressure" not in options.may_lack:
             looked_for = options.columns.get("vapour_pressure")
             raise TowerFileError(
                 f"{path.name}: no humidity; looked for "
                 f"{f'the chosen {looked_for}' if looked_for else ', '.join(HUMIDITY_BASES)} (with qualifiers such as "
                 "_PI, _1_1_1). Give columns={'vapour_pressure': '<RH, VPD or H2O column>'}."
             )
-        forcing["vapour_pressure"] = _vapour_pressure(
-            kind, Column(numbers[best[kind]], best[kind]), forcing["air_temperature"], forcing["pressure"]
-        )
+        other = forcing.get("pressure" if kind == "H2O" else "air_temperature")
+        if kind is not None and other is not None:
+            forcing["vapour_pressure"] = _vapour_pressure(kind, Column(numbers[best[kind]], best[kind]), other)
         forcing["lai"] = leaf_area_index(
             Column(numbers[lai], lai) if isinstance(lai, str) else lai,
             f"{path.name} ({self.name})", start, step,
@@ -185,9 +186,9 @@ def _choose_drivers(file: TowerCsv, options: ReadOptions) -> dict[str, list[str]
     }
 
 
-def _require_drivers(forcing: Mapping[str, Column], file_name: str) -> None:
+def _require_drivers(forcing: Mapping[str, Column], options: ReadOptions, file_name: str) -> None:
     for name, base in DRIVER_BASES.items():
-        if name not in forcing and name not in OPTIONAL:
+        if name not in forcing and name not in OPTIONAL and name not in options.may_lack:
             advice = " or co2=<umol mol-1>" if name == "co2" else ""
             raise TowerFileError(
                 f"{file_name}: no column for {name}; looked for {base}, {base}_1_1_1 and the like. Give "
@@ -202,15 +203,15 @@ def _choose_humidity(file: TowerCsv, options: ReadOptions) -> dict[str, list[str
     return {base: [column.name for column in columns_of(base, names)] for base in HUMIDITY_BASES}
 
 
-def _vapour_pressure(kind: str, sensor: Column, temperature: Column, pressure: Column) -> Column:
-    """Vapour pressure, kPa, from a sensor of one of `HUMIDITY_BASES` (%, hPa, mmol mol-1), degC and kPa."""
+def _vapour_pressure(kind: str, sensor: Column, other: Column) -> Column:
+    """Vapour pressure, kPa, from a sensor of one of `HUMIDITY_BASES`: RH (%) or VPD (hPa) with the temperature (degC), H2O (mmol
+    mol-1) with the pressure (kPa)."""
     if kind == "RH":
-        vapour, count = humidity.from_relative_humidity(temperature.values, sensor.values)
+        vapour, count = humidity.from_relative_humidity(other.values, sensor.values)
     elif kind == "VPD":
-        vapour, count = humidity.from_deficit(temperature.values, sensor.values)
+        vapour, count = humidity.from_deficit(other.values, sensor.values)
     else:
-        vapour, count = humidity.from_mole_fraction(sensor.values, pressure.values)
-    other = pressure if kind == "H2O" else temperature
+        vapour, count = humidity.from_mole_fraction(sensor.values, other.values)
     attributes = {"samples_floored": count, "method": f"from {HUMIDITY_BASES[kind]}"}
     return Column(vapour, f"{other.source}, {sensor.source}", attributes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -23,6 +23,7 @@ class ReadOptions:
         co2: umol mol-1, where the file has no CO2.
         columns: the user's choice: canonical name -> column of the file. Its keys are known names.
         mask_interpolated: count samples on straight lines as filled.
+        may_lack: drivers that the file may go without, as a stand-in takes their place; leave them out of the table.
     """
 
     fluxes: Path | None = None
@@ -31,6 +32,7 @@ class ReadOptions:
     co2: float | None = None
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     mask_interpolated: bool = True
+    may_lack: Collection[str] = ()
 
 
 class TowerFormat(abc.ABC):

@@ -122,8 +122,12 @@ class Fluxnet(TowerFormat):
             )
             for name, column in drivers.items()
         }
-        forcing["soil_water_content"] = percent_to_fraction(forcing["soil_water_content"], path.name)
-        forcing["vapour_pressure"] = _from_deficit(forcing["air_temperature"], forcing["vapour_pressure"])
+        if "soil_water_content" in forcing:
+            forcing["soil_water_content"] = percent_to_fraction(forcing["soil_water_content"], path.name)
+        if "vapour_pressure" in forcing and "air_temperature" in forcing:
+            forcing["vapour_pressure"] = _from_deficit(forcing["air_temperature"], forcing["vapour_pressure"])
+        else:
+            forcing.pop("vapour_pressure", None)
         if options.co2 is not None and ("co2" not in forcing or not np.isfinite(forcing["co2"].values).any()):
             forcing["co2"] = Column(np.full(len(start), float(options.co2)), f"constant {options.co2:g}")
         forcing["lai"] = leaf_area_index(
@@ -193,7 +197,8 @@ def sigma_column(column: str, names: Collection[str]) -> str | None:
 
 def _require_drivers(drivers: Mapping[str, str], options: ReadOptions, file_name: str) -> None:
     for name, candidates in DRIVER_COLUMNS.items():
-        if name not in drivers and name not in OPTIONAL and not (name == "co2" and options.co2 is not None):
+        optional = name in OPTIONAL or name in options.may_lack
+        if name not in drivers and not optional and not (name == "co2" and options.co2 is not None):
             advice = " or co2=<umol mol-1>" if name == "co2" else ""
             raise TowerFileError(
                 f"{file_name}: no column for {name}; looked for {', '.join(candidates)}. Give "

@@ -108,7 +108,7 @@ def _choose_forcing(file: TowerCsv, options: ReadOptions) -> dict[str, str]:
         found = file.require(given) if given else prefixed(prefixes, names, but_not=not_photon_flux)
         if found:
             chosen[name] = found
-        elif name not in OPTIONAL and not (name == "co2" and options.co2 is not None):
+        elif name not in (*OPTIONAL, *options.may_lack) and not (name == "co2" and options.co2 is not None):
             raise TowerFileError(
                 f"{file.path.name}: no column for {name}; its name must begin with {' or '.join(prefixes)} (upper "
                 f"or lower case). Rename the column or give columns={{'{name}': '<column>'}}."
