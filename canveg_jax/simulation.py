@@ -15,8 +15,10 @@ import yaml
 
 from .canopy import Canopy, Solution
 from .forcing import FORCING_TABLE, Forcing
+from .io.doctor import examine, short_text
 from .io.netcdf import write_fluxes
 from .io.tower_files import TowerFiles
+from .io.usability import cost_text
 from .parameters import PARAMETER_TABLE, Parameters
 from .site import Site
 from .solver.options import SolverOptions
@@ -93,12 +95,14 @@ class Simulation:
         tower: the intervals that were simulated, as `read_tower` makes them.
         solution: the canopy's fluxes and diagnostics of them, `[time]`.
         left_out: the number of intervals of the period with incomplete forcing.
+        checks: what an examination of the whole record found, in a few lines.
     """
 
     site: Site
     tower: xr.Dataset
     solution: Solution
     left_out: int
+    checks: str = ""
 
     def write(self, path: str | Path, config: SimulationConfig) -> Path:
         """Write fluxes and solver diagnostics as CF NetCDF; the configuration goes into the attribute `configuration`.
@@ -147,7 +151,8 @@ def simulate(config: SimulationConfig) -> Simulation:
         raise ValueError(
             f"{site.name}: no half-hour with complete forcing between {config.first or 'the start'} and "
             f"{config.last or 'the end'}; the record has {record.sizes['time']} half-hours, "
-            f"{record['time'].values[0]} to {record['time'].values[-1]}. Change first/last or check gaps and units."
+            f"{record['time'].values[0]} to {record['time'].values[-1]}. Change first/last or check gaps and units"
+            f"{': ' + cost_text(period) if period.sizes['time'] else ''}. `canveg doctor` shows the whole table."
         )
     canopy = Canopy(
         site, Parameters(**config.parameters), config.stress, options=SolverOptions(**config.solver),
@@ -159,7 +164,8 @@ def simulate(config: SimulationConfig) -> Simulation:
             site=forcing.site,
             **{name: np.asarray(getattr(forcing, name), dtype=np.float32) for name in FORCING_TABLE},
         )
-    return Simulation(site, tower, canopy.solve(forcing), period.sizes["time"] - tower.sizes["time"])
+    checks = short_text(examine(record, site))
+    return Simulation(site, tower, canopy.solve(forcing), period.sizes["time"] - tower.sizes["time"], checks)
 
 
 def require_folder(path: str | Path) -> Path:

@@ -153,8 +153,8 @@ def estimate(
     bare, full = float(bounds[0] if low is None else low), float(bounds[1] if high is None else high)
     if not bare < full:
         raise TowerFileError(
-            f"lai from radiation: the index of bare ground ({bare:.3g}) must be below that of full cover ({full:.3g}); the index of "
-            "this record does not vary enough. Give lai={'radiation': {'low': ..., 'high': ...}}."
+            f"lai from radiation: the index of bare ground ({bare:.3g}) must be below that of full cover ({full:.3g}); the "
+            "index of this record does not vary enough. Give lai={'radiation': {'low': ..., 'high': ...}}."
         )
     daily = leaf_area_of_index(smooth, bare, full, scale)
     lai = over_gaps(daily)
@@ -179,7 +179,9 @@ def sun(middle: pd.DatetimeIndex, site: Site) -> tuple[Series, Series]:
     sine = sine_of_solar_elevation(
         middle.day_of_year.to_numpy(float), hour, site.latitude, site.longitude, site.utc_offset
     )
-    noon = 12.0 - site.longitude / 15.0 + site.utc_offset  # the equation of time (a quarter of an hour) does not matter here
+    noon = (
+        12.0 - site.longitude / 15.0 + site.utc_offset
+    )  # the equation of time (a quarter of an hour) does not matter here
     return np.degrees(np.arcsin(np.asarray(sine, float))), (hour - noon + 12.0) % 24.0 - 12.0
 
 
@@ -220,8 +222,9 @@ def lai_of_file(
     known = made.lai[np.isfinite(made.lai)]
     lost = "" if not made.days_missing else f", {made.days_missing} days missing"
     note = (
-        f"{path.name}: lai is an estimate from reflected light, {known.min():.2f} to {known.max():.2f} m2 m-2 (index {made.low:.2f} = "
-        f"bare, {made.high:.2f} = full cover); {made.days_with_data} days with data, {made.days_interpolated} interpolated{lost}. "
+        f"{path.name}: lai is an estimate from reflected light, {known.min():.2f} to {known.max():.2f} m2 m-2 (index "
+        f"{made.low:.2f} = bare, {made.high:.2f} = full cover); {made.days_with_data} days with data, "
+        f"{made.days_interpolated} interpolated{lost}. "
         "Compare it with what you know of the site; `lai_scale` of the site multiplies it."
     )
     return Column(values, f"radiation ({', '.join(sources)})", attributes), note

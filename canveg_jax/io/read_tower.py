@@ -18,7 +18,7 @@ from .formats import ReadOptions, TowerFormat, recognise
 from .lai import Lai
 from .leaf_area_radiation import lai_of_file, radiation_options
 from .stand_ins import choose, flagged, lacking, put_in
-from .tower_dataset import TARGET_TABLE, TowerDataWarning, TowerFileError, build_dataset
+from .tower_dataset import TARGET_TABLE, TowerDataWarning, TowerFileError, build_dataset, forcing_complete
 from .units import check_units
 
 DERIVED = ("day_of_year", "hour")
@@ -41,8 +41,8 @@ def read_tower(
 
     The format is recognised by the file's content: FLUXNET / ONEFlux (SUBSET or FULLSET, HH or HR), AmeriFlux BASE, the
     prepared pair of files of JAX-CanVeg, or one registered with `canveg_jax.io.formats.register`. Columns are selected by
-    name. Missing values stay NaN unless a stand-in takes their place; nothing is interpolated, clipped or scaled (a site's `lai_scale` and the model's floors
-    act inside the model).
+    name. Missing values stay NaN unless a stand-in takes their place; nothing is interpolated, clipped or scaled (a site's
+    `lai_scale` and the model's floors act inside the model).
 
     Args:
         forcings: the CSV with the weather (FLUXNET and AmeriFlux files hold the fluxes as well).
@@ -90,13 +90,56 @@ def read_tower(
     Example:
         >>> tower = read_tower("FLX_XX-Abc_FLUXNET2015_SUBSET_HH_2012-2014_1-3.csv", lai=2.5)  # doctest: +SKIP
     """
-    if time_stamp not in (None, "start", "end"):
-        raise TowerFileError(f"time_stamp must be 'start', 'end' or None (as the file says); got {time_stamp!r}.")
+    dataset, notes = _read(
+        Path(forcings), None if fluxes is None else Path(fluxes), site, stand_ins, complete=True, time_stamp=time_stamp,
+        lai=lai, co2=co2, columns=columns or {}, mask_interpolated=mask_interpolated,
+    )  # fmt: skip
+    for text in notes:
+        warnings.warn(text, TowerDataWarning, stacklevel=2)
+    return dataset
+
+
+def read_as_it_is(
+    forcings: str | Path,
+    fluxes: str | Path | None = None,
+    *,
+    site: Site | None = None,
+    lai: Lai | None = None,
+    stand_ins: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> tuple[xr.Dataset, list[str]]:
+    """As `read_tower`, but variables that the file lacks are simply not there: to examine a file. Nothing can be run for it.
+
+    Returns:
+        The dataset, and the texts of the warnings.
+
+    Raises:
+        TowerFileError, ValueError: the file cannot be read even so.
+    """
     path, flux_path = Path(forcings), None if fluxes is None else Path(fluxes)
+    try:
+        return _read(path, flux_path, site, stand_ins, complete=False, lai=lai, columns=columns or {})
+    except TowerFileError:
+        if lai is not None and radiation_options(lai) is None:
+            raise
+    # it may be for want of a leaf area; what else there is to say comes up again
+    dataset, notes = _read(path, flux_path, site, stand_ins, complete=False, lai=0.0, columns=columns or {})
+    dataset = dataset.drop_vars("lai")
+    return dataset.assign(forcing_complete=forcing_complete(dataset)), notes
+
+
+def _read(
+    path: Path, flux_path: Path | None, site: Site | None, stand_ins: Mapping[str, Any] | None, *, complete: bool, **given: Any
+) -> tuple[xr.Dataset, list[str]]:  # fmt: skip
+    """The dataset and the texts of its warnings. `given`: of `ReadOptions`; `complete`: refuse a file that lacks variables."""
+    if given.get("time_stamp") not in (None, "start", "end"):
+        raise TowerFileError(
+            f"time_stamp must be 'start', 'end' or None (as the file says); got {given['time_stamp']!r}."
+        )
     tower_format = recognise(path)
-    check_names(columns or {})
+    check_names(given["columns"])
     choices = choose(stand_ins)
-    of_radiation = radiation_options(lai)
+    of_radiation = radiation_options(given["lai"])
     if flux_path is not None:
         recognise(flux_path)
         if not tower_format.two_files and flux_path.resolve() != path.resolve():
@@ -104,20 +147,18 @@ def read_tower(
                 f"{path.name} is a {tower_format.name} file and holds weather and fluxes together; a second file "
                 f"({flux_path.name}) is only for prepared pairs. Leave out `fluxes`."
             )
-    options = ReadOptions(
-        fluxes=flux_path, time_stamp=time_stamp, lai=lai if of_radiation is None else 0.0, co2=co2,
-        columns=columns or {}, mask_interpolated=mask_interpolated, may_lack=tuple(choices),
-    )  # fmt: skip
+    if of_radiation is not None:
+        given = {**given, "lai": 0.0}  # until it is made
+    may_lack = tuple(choices if complete else FORCING_TABLE)
+    options = ReadOptions(fluxes=flux_path, may_lack=may_lack, **given)
     table = tower_format.read(path, options)
     table, used, failed = put_in(table, choices, site)
-    if missing := lacking(table, failed):
+    if complete and (missing := lacking(table, failed)):
         _refuse(tower_format, path, options, missing)
     notes = [*table.warnings, *(f"{path.name}: {one.text}" for one in used.values())]
     if of_radiation is not None:
         column, note = lai_of_file(path, table, site, **of_radiation)
         table, notes = table._replace(forcing={**table.forcing, "lai": column}), [*notes, note]
-    for text in notes:
-        warnings.warn(text, TowerDataWarning, stacklevel=2)
     check_units(table.forcing, path.name)
     files = [file for file in (path, flux_path) if file is not None]
     attributes = {
@@ -126,7 +167,7 @@ def read_tower(
         "source_files": [file.name for file in files],
         "source_sha256": [sha256(file) for file in files],
     }
-    return flagged(build_dataset(table, attributes, site), used)
+    return flagged(build_dataset(table, attributes, site), used), notes
 
 
 def _refuse(tower_format: TowerFormat, path: Path, options: ReadOptions, missing: str) -> None:

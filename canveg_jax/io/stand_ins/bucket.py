@@ -70,7 +70,7 @@ def daily_weather(record: Record, *, measured_net_radiation: bool = False) -> Da
     mean = mean.fillna(mean.mean())
 
     elevation = site.elevation or 0.0
-    sky = extraterrestrial_radiation(days.dayofyear.to_numpy(float), site.latitude)
+    sky = extraterrestrial_radiation(days.day_of_year.to_numpy(float), site.latitude)
     temperature, shortwave = mean["air_temperature"].to_numpy(), np.maximum(mean["shortwave_in"].to_numpy(), 0.0)
     available = net_radiation(shortwave, temperature, mean["vapour_pressure"].to_numpy(), sky, elevation)
     if "net_radiation" in mean:

@@ -19,9 +19,9 @@ def damped_temperature(
     given back [Campbell1998].
 
     `days dF/dt = T - F`, and then `mean + amplitude (F(t - lag) - mean)`, `mean` that of the record. A wave of the angular
-    frequency `w` (per day) keeps `amplitude / sqrt(1 + (w days)**2)` of its height and comes `atan(w days) / w + lag` days later:
-    the year keeps 98 % and comes 12 days later, the day keeps 1 %. Each interval is solved exactly for a constant temperature; a missing one leaves the filter as
-    it is. It starts at the mean of the first 30 days.
+    frequency `w` (per day) keeps `amplitude / sqrt(1 + (w days)**2)` of its height and comes `atan(w days) / w + lag` days
+    later: the year keeps 98 % and comes 12 days later, the day keeps 1 %. Each interval is solved exactly for a constant
+    temperature; a missing one leaves the filter as it is. It starts at the mean of the first 30 days.
 
     Args:
         air_temperature: `T`, `[time]`, degC, with at least one value.

@@ -40,7 +40,13 @@ def register_stand_in(stand_in: StandIn) -> None:
     STAND_INS.setdefault(stand_in.variable, {})[stand_in.method] = stand_in
 
 
-for _known in (ANNUAL_TABLE, ELEVATION, LOG_PROFILE, DAMPED, BUCKET):  # the later ones may read what the earlier ones made
+for _known in (
+    ANNUAL_TABLE,
+    ELEVATION,
+    LOG_PROFILE,
+    DAMPED,
+    BUCKET,
+):  # the later ones may read what the earlier ones made
     register_stand_in(_known)
 
 

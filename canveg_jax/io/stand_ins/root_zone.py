@@ -42,7 +42,7 @@ class WaterBalance(NamedTuple):
     melt: Float[Array, " day"]
     evaporation: Float[Array, " day"]
     drainage: Float[Array, " day"]
-    start: Float[Array, "2"]
+    start: Float[Array, " store"]
 
 
 class RootZone(eqx.Module):
@@ -87,16 +87,19 @@ class RootZone(eqx.Module):
         days = jnp.stack([jnp.asarray(x) for x in (precipitation, potential_evaporation, air_temperature)], axis=1)
         first_year = days[:DAYS_OF_A_YEAR]
 
+        def day(stored, weather):
+            return self.day(stored, weather)
+
         def cycle(stored, _):
-            return jax.lax.scan(self.day, stored, first_year)[0], None
+            return jax.lax.scan(day, stored, first_year)[0], None
 
         full = jnp.stack([self.capacity, jnp.zeros_like(self.capacity)]).astype(days.dtype)
         start, _ = jax.lax.scan(cycle, full, None, length=CYCLES)
-        _, columns = jax.lax.scan(self.day, start, days)
-        return WaterBalance(*columns, start=start)
+        _, columns = jax.lax.scan(day, start, days)
+        return WaterBalance(*columns.T, start=start)
 
-    def day(self, stored: Float[Array, "2"], weather: Float[Array, "3"]):
-        """One day: water and snow at its end, and the columns of `WaterBalance`."""
+    def day(self, stored: Float[Array, " store"], weather: Float[Array, " weather"]):
+        """One day: water and snow at its end, and a row of the columns of `WaterBalance`."""
         (water, snow), (precipitation, potential, temperature) = stored, weather
         freezing = temperature < 0.0
         rain = jnp.where(freezing, 0.0, precipitation)
@@ -110,7 +113,7 @@ class RootZone(eqx.Module):
         evaporation = jnp.minimum(potential * supply, water)
         drained = jnp.minimum(self.drainage * (water / self.capacity) ** DRAINAGE_POWER, water - evaporation)
         water = water - evaporation - drained
-        return jnp.stack([water, snow]), (water, snow, rain, melt, evaporation, overflow + drained)
+        return jnp.stack([water, snow]), jnp.stack([water, snow, rain, melt, evaporation, overflow + drained])
 
 
 def soil_water_content(
