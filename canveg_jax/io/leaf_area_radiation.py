@@ -30,6 +30,9 @@ MEDIAN_DAYS = 7
 LONGEST_GAP_DAYS = 30
 EXTINCTION = 0.5
 COVER = (0.01, 0.99)
+SMALLEST_SPAN = 0.05
+"""Between the indices of bare ground and full cover; the noise of the sensors is as large."""
+
 PERCENTILES = (2.0, 98.0)
 
 QUANTITIES = {
@@ -151,9 +154,9 @@ def estimate(
     smooth = np.where(np.isfinite(index), smooth, np.nan)
     bounds = np.nanpercentile(smooth, PERCENTILES)
     bare, full = float(bounds[0] if low is None else low), float(bounds[1] if high is None else high)
-    if not bare < full:
+    if full - bare < SMALLEST_SPAN:
         raise TowerFileError(
-            f"lai from radiation: the index of bare ground ({bare:.3g}) must be below that of full cover ({full:.3g}); the "
+            f"lai from radiation: the index of bare ground ({bare:.3g}) must be {SMALLEST_SPAN} below that of full cover ({full:.3g}); the "
             "index of this record does not vary enough. Give lai={'radiation': {'low': ..., 'high': ...}}."
         )
     daily = leaf_area_of_index(smooth, bare, full, scale)

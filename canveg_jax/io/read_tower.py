@@ -170,17 +170,19 @@ def _read(
     return flagged(build_dataset(table, attributes, site), used), notes
 
 
-def _refuse(tower_format: TowerFormat, path: Path, options: ReadOptions, missing: str) -> None:
+def _refuse(tower_format: TowerFormat, path: Path, options: ReadOptions, missing: Mapping[str, str]) -> None:
     """Refuse a file that lacks variables: what the format looked for, and why no stand-in helps.
 
     Raises:
         TowerFileError: in any case.
     """
+    lacks = f"the file lacks {'; '.join(missing.values())}"
+    may_lack = [name for name in options.may_lack if name not in missing]
     try:
-        tower_format.read(path, dataclasses.replace(options, may_lack=()))
+        tower_format.read(path, dataclasses.replace(options, may_lack=may_lack))
     except TowerFileError as error:
-        raise TowerFileError(f"{error} No stand-in takes its place; the file lacks: {missing}.") from error
-    raise TowerFileError(f"{path.name}: the file lacks {missing}. Give columns={{...}}, or what the stand-ins need.")
+        raise TowerFileError(f"{error} No stand-in takes its place: {lacks}.") from error
+    raise TowerFileError(f"{path.name}: {lacks}. Give columns={{...}}, or what the stand-ins need.")
 
 
 def check_names(columns: Mapping[str, str]) -> None:

@@ -47,8 +47,8 @@ environment:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0 done, 2 wrong input, 130 interrupted; `doctor` returns 1 for warnings and 2 for a record
-    that cannot be used. What is neither is a defect, and raised."""
+    """Run a command. Returns the exit code: 0 done, 2 wrong input, 130 interrupted; `doctor` returns 1 for
+    warnings and 2 for a record that cannot be used. What is neither is a defect, and raised."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = next((a for a in arguments if not a.startswith("-")), "")
     parent = os.getppid()

@@ -11,6 +11,7 @@ import xarray as xr
 
 from canveg_jax import FORCING_TABLE, ForcingError
 from canveg_jax.io import forcing_complete
+from canveg_jax.io.usability import cost_text
 from canveg_jax.io.antecedents import ANTECEDENTS
 from canveg_jax.io.daily_weather import DAILY, DAILY_DRIVERS, index_of_day
 
@@ -74,7 +75,7 @@ class TowerDataset(torch.utils.data.Dataset):
         if not any(len(k) for k in kept):
             raise ValueError(
                 f"no half-hour with complete forcing is left ({sum(self.incomplete)} were left out). Check gaps and "
-                "units of the forcing, or widen the period."
+                f"units of the forcing, or widen the period: {cost_text(towers[0])}."
             )
 
         def gather(name: str, missing: Any) -> np.ndarray:

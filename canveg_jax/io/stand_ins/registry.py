@@ -202,10 +202,8 @@ def flagged(dataset: xr.Dataset, used: Mapping[str, Used]) -> xr.Dataset:
     return dataset.assign_attrs(stand_ins=names) if names else dataset
 
 
-def lacking(table: TowerTable, failed: Mapping[str, str]) -> str:
-    """The required variables that a table still lacks, each with the reason why no stand-in took its place; empty if none."""
-    derived = ("day_of_year", "hour")
-    missing = [
-        name for name, info in FORCING_TABLE.items() if not info.optional and name not in (*table.forcing, *derived)
-    ]
-    return "; ".join(f"{name} ({failed[name]})" if name in failed else name for name in missing)
+def lacking(table: TowerTable, failed: Mapping[str, str]) -> dict[str, str]:
+    """The required variables that a table still lacks, and in words why no stand-in took their place (or nothing)."""
+    there = (*table.forcing, "day_of_year", "hour")
+    missing = [name for name, info in FORCING_TABLE.items() if not info.optional and name not in there]
+    return {name: f"{name} ({failed[name]})" if name in failed else name for name in missing}
