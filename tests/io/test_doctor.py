@@ -20,7 +20,13 @@ from canveg_jax.synthetic.solar import clear_sky_shortwave, sine_of_elevation
 from tests.io.formats.test_fluxnet import frame
 
 SITE = Site(
-    name="US-Fak", latitude=38.1, longitude=-121.5, utc_offset=-8, elevation=0.0, canopy_height=0.8, measurement_height=5.0
+    name="US-Fak",
+    latitude=38.1,
+    longitude=-121.5,
+    utc_offset=-8,
+    elevation=0.0,
+    canopy_height=0.8,
+    measurement_height=5.0,
 )
 STEP = pd.Timedelta(minutes=30)
 DAYS = 30
@@ -75,7 +81,11 @@ def test_a_sound_record_is_usable_without_a_warning():
     for one in found.variables:
         assert one.measured + one.filled + one.stand_in + one.missing == pytest.approx(1.0), one.variable
     wind = next(one for one in found.variables if one.variable == "wind_speed")
-    assert (wind.unit, wind.column, wind.measured) == ("m s-1", "wind_speed", 1.0) and 2.5 <= wind.low < wind.high <= 3.5
+    assert (wind.unit, wind.column, wind.measured) == (
+        "m s-1",
+        "wind_speed",
+        1.0,
+    ) and 2.5 <= wind.low < wind.high <= 3.5
     assert examine(SOUND).verdict == 0 and examine(SOUND).clock is None and examine(SOUND).name == "fake.csv"
 
 
@@ -114,7 +124,12 @@ def test_what_each_variable_costs():
     record = tower(wind_speed=wind, friction_velocity=friction).drop_vars("co2")
     found = {cost.variable: cost for cost in costs(record)}
     assert found["co2"] == ("co2", 1440, 0, 1320)
-    assert found["wind_speed"] == ("wind_speed", 100, 0, 0) and found["friction_velocity"] == ("friction_velocity", 0, 60, 0)
+    assert found["wind_speed"] == ("wind_speed", 100, 0, 0) and found["friction_velocity"] == (
+        "friction_velocity",
+        0,
+        60,
+        0,
+    )
     assert cost_text(record).startswith("co2 1440 missing, 0 out of range (alone 1320); wind_speed 100 missing")
     with_co2 = {cost.variable: cost.alone for cost in costs(tower(wind_speed=wind, friction_velocity=friction))}
     assert with_co2 == {"wind_speed": 60, "friction_velocity": 20} and costs(SOUND) == []
@@ -184,7 +199,9 @@ def test_longest_run():
 def test_energy_balance():
     found = closure(SOUND)
     assert found.slope == pytest.approx(0.8, abs=0.01) and abs(found.intercept) < 1.0 and found.samples == 1440
-    assert closure(tower(friction_velocity=np.full(1440, 0.1))) is None and closure(SOUND.drop_vars("ground_heat")) is None
+    assert (
+        closure(tower(friction_velocity=np.full(1440, 0.1))) is None and closure(SOUND.drop_vars("ground_heat")) is None
+    )
     swapped = examine(tower(sensible_heat=-values("sensible_heat")), SITE)
     assert swapped.closure.slope == pytest.approx(0.2, abs=0.01)
     assert any("energy balance: LE + H is 0.20 of Rn - G" in warning for warning in swapped.warnings)
@@ -194,7 +211,9 @@ def test_a_record_that_cannot_be_used():
     found = examine(tower(soil_temperature=np.full(1440, np.nan)), SITE)
     assert found.verdict == 2 and "0 of 1440 half-hours are usable" in found.refusals[0]
     assert "without any value: soil_temperature" in found.refusals[0]
-    unmeasured = {name: np.full(1440, np.nan) for name in ("air_temperature", "shortwave_in", "vapour_pressure", "wind_speed")}
+    unmeasured = {
+        name: np.full(1440, np.nan) for name in ("air_temperature", "shortwave_in", "vapour_pressure", "wind_speed")
+    }
     assert "nothing was measured of air_temperature, shortwave_in" in examine(tower(**unmeasured), SITE).refusals[0]
     out_of_range = next(one for one in examine(tower(co2=spiked("co2", 1.0)), SITE).variables if one.variable == "co2")
     assert out_of_range.suspicions == ("1 outside 200 .. 1500",)

@@ -52,7 +52,9 @@ def test_the_index_and_its_leaf_area_by_hand():
     """Reflectances of 0.05 (visible) and 0.2 (short-wave), so 0.35 in the near infrared: index 0.3 / 0.4."""
     light = Reflected(*(np.array([x]) for x in (1000.0, 50.0, 500.0, 100.0)))
     np.testing.assert_allclose(vegetation_index(light), [0.75])
-    np.testing.assert_allclose(leaf_area_of_index(np.array([0.45, -1.0, 2.0]), 0.1, 0.8), -2 * np.log([0.5, 0.99, 0.01]))
+    np.testing.assert_allclose(
+        leaf_area_of_index(np.array([0.45, -1.0, 2.0]), 0.1, 0.8), -2 * np.log([0.5, 0.99, 0.01])
+    )
     assert np.isnan(vegetation_index(Reflected(*(np.array([x]) for x in (1000.0, 1100.0, 500.0, 100.0)))))
 
 
@@ -64,7 +66,9 @@ def test_the_known_leaf_area_is_found_again():
     np.testing.assert_allclose(made.lai, daily, atol=0.02)
     doubled = estimate(light, start, STEP, SITE, low=LOW, high=HIGH, scale=2.0)
     np.testing.assert_allclose(doubled.lai, 2 * made.lai)
-    own = estimate(light, start, STEP, SITE)  # bare and full from the record itself: the order is right, the top is not known
+    own = estimate(
+        light, start, STEP, SITE
+    )  # bare and full from the record itself: the order is right, the top is not known
     assert (own.low, own.high) == pytest.approx((index_of(0.1), index_of(6.0)), abs=0.02)
     assert np.corrcoef(own.lai, daily)[0, 1] > 0.9
 
@@ -120,7 +124,9 @@ def test_of_a_file(tmp_path):
     path = tmp_path / "FLX_XX-Fak.csv"
     data.to_csv(path, index=False)
     wanted = {"radiation": {"low": LOW, "high": HIGH}}
-    with pytest.warns(TowerDataWarning, match="lai is an estimate from reflected light, .* 40 days with data, 0 interpolated"):
+    with pytest.warns(
+        TowerDataWarning, match="lai is an estimate from reflected light, .* 40 days with data, 0 interpolated"
+    ):
         tower = read_tower(path, site=SITE, lai=wanted)
     np.testing.assert_allclose(tower["lai"], lai, atol=0.1)
     assert tower["lai"].attrs["source_column"] == "radiation (PPFD_IN, PPFD_OUT_1_2_1, SW_IN_F, SW_OUT)"
@@ -138,7 +144,10 @@ def test_of_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("lai", "message"),
     [
-        ({"radiation": {"lo": 0.1}}, "unknown option of radiation 'lo'; there are low, high, scale. Did you mean 'low'"),
+        (
+            {"radiation": {"lo": 0.1}},
+            "unknown option of radiation 'lo'; there are low, high, scale. Did you mean 'low'",
+        ),
         ({"radiation": {"low": "0.1"}}, "low must be a number; got '0.1'"),
         ({"modis": {}}, "expected a number, a column, `radiation` or"),
     ],
