@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from ..physics.sun import sine_of_solar_elevation
 from ..site import Site
-from .arrays import Mask, Series
+from .arrays import Mask
+from .sun import sine_of_elevation
 
 TOLERATED_HOURS = 0.34
 """A shift up to here (20 min) is that of clouds, of the time step and of the sensor's level."""
@@ -49,12 +49,6 @@ class ClockFit(NamedTuple):
         return abs(self.shift) > REFUSED_HOURS
 
 
-def sine_of_elevation(dataset: xr.Dataset, site: Site) -> Series:
-    """Sine of the solar elevation `[time]` at the middle of each half-hour."""
-    day, hour = dataset["day_of_year"].values, dataset["hour"].values
-    return np.asarray(sine_of_solar_elevation(day, hour, site.latitude, site.longitude, site.utc_offset), float)
-
-
 def fit_clock(dataset: xr.Dataset, site: Site, not_measured: Mask | None = None) -> ClockFit | None:
     """The shift of a record against the sun that correlates best.
 
@@ -78,10 +72,7 @@ def fit_clock(dataset: xr.Dataset, site: Site, not_measured: Mask | None = None)
     if sunlit < FEWEST_SUNNY:
         return None
     day, hour = dataset["day_of_year"].values[rows], dataset["hour"].values[rows]
-    now, quarter, half = (
-        np.asarray(sine_of_solar_elevation(day, hour + h, site.latitude, site.longitude, site.utc_offset), float)
-        for h in (0.0, 6.0, 12.0)
-    )
+    now, quarter, half = (sine_of_elevation(day, hour + later, site) for later in (0.0, 6.0, 12.0))
     middle = 0.5 * (now + half)
     cosine, sine = 0.5 * (now - half), middle - quarter
 

@@ -149,7 +149,7 @@ def examine_files(
     fluxes: str | Path | None = None,
     site: Site | None = None,
     *,
-    lai: Lai | None = None,
+    lai: Lai | Mapping[str, Any] | None = None,
     stand_ins: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> tuple[Examination, xr.Dataset]:

@@ -17,6 +17,7 @@ from ..site import Site
 from ..spelling import unknown
 from .arrays import Series
 from .lai import Lai
+from .sun import sine_of_elevation
 from .tower_dataset import Column, TowerFileError, TowerTable
 
 LOWEST_SUN = 30.0
@@ -156,8 +157,9 @@ def estimate(
     bare, full = float(bounds[0] if low is None else low), float(bounds[1] if high is None else high)
     if full - bare < SMALLEST_SPAN:
         raise TowerFileError(
-            f"lai from radiation: the index of bare ground ({bare:.3g}) must be {SMALLEST_SPAN} below that of full cover ({full:.3g}); the "
-            "index of this record does not vary enough. Give lai={'radiation': {'low': ..., 'high': ...}}."
+            f"lai from radiation: the index of bare ground ({bare:.3g}) must be {SMALLEST_SPAN} below that of full "
+            f"cover ({full:.3g}); the index of this record does not vary enough. "
+            "Give lai={'radiation': {'low': ..., 'high': ...}}."
         )
     daily = leaf_area_of_index(smooth, bare, full, scale)
     lai = over_gaps(daily)
@@ -176,16 +178,12 @@ def estimate(
 
 def sun(middle: pd.DatetimeIndex, site: Site) -> tuple[Series, Series]:
     """Elevation of the sun, degrees, and hours from solar noon, both `[time]`."""
-    from ..physics.sun import sine_of_solar_elevation
-
-    hour = middle.hour.to_numpy() + middle.minute.to_numpy() / 60.0
-    sine = sine_of_solar_elevation(
-        middle.day_of_year.to_numpy(float), hour, site.latitude, site.longitude, site.utc_offset
-    )
+    hour = (middle.hour + middle.minute / 60.0).to_numpy(dtype=float)
+    sine = sine_of_elevation(middle.day_of_year.to_numpy(dtype=float), hour, site)
     noon = (
         12.0 - site.longitude / 15.0 + site.utc_offset
     )  # the equation of time (a quarter of an hour) does not matter here
-    return np.degrees(np.arcsin(np.asarray(sine, float))), (hour - noon + 12.0) % 24.0 - 12.0
+    return np.degrees(np.arcsin(sine)), (hour - noon + 12.0) % 24.0 - 12.0
 
 
 def over_gaps(daily: Series) -> Series:

@@ -31,7 +31,7 @@ def read_tower(
     *,
     site: Site | None = None,
     time_stamp: Literal["start", "end"] | None = None,
-    lai: Lai | None = None,
+    lai: Lai | Mapping[str, Any] | None = None,
     co2: float | None = None,
     columns: Mapping[str, str] | None = None,
     mask_interpolated: bool = True,
@@ -104,7 +104,7 @@ def read_as_it_is(
     fluxes: str | Path | None = None,
     *,
     site: Site | None = None,
-    lai: Lai | None = None,
+    lai: Lai | Mapping[str, Any] | None = None,
     stand_ins: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> tuple[xr.Dataset, list[str]]:

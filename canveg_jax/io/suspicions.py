@@ -14,10 +14,10 @@ import xarray as xr
 from ..physics.constants import SOLAR_CONSTANT
 from ..site import Site
 from .arrays import Series
-from .clock import sine_of_elevation
 from .humidity import saturation_vapour_pressure_kpa
 from .stand_ins.co2_table import annual_mean
 from .stand_ins.elevation import pressure as pressure_at
+from .sun import sine_of_elevation
 
 PLAUSIBLE_FLUXES = {
     "latent_heat": (-472.5, 945.0), "sensible_heat": (-472.5, 945.0), "ground_heat": (-262.5, 420.0),
@@ -72,7 +72,7 @@ def sunny(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
     """Short-wave against the top of the atmosphere by day and zero by night, and days that are there twice."""
     shortwave, found = measured(dataset, "shortwave_in"), []
     if site is not None:
-        sine = sine_of_elevation(dataset, site)
+        sine = sine_of_elevation(dataset["day_of_year"].values, dataset["hour"].values, site)
         night, day = (sine < -0.1) & np.isfinite(shortwave), (sine > 0.2) & np.isfinite(shortwave)
         if night.any() and abs(float(np.median(shortwave[night]))) > 20.0:
             found.append(

@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from canveg_jax.io.clock import sine_of_elevation
 from canveg_jax.io.doctor import Examination
+from canveg_jax.io.sun import sine_of_elevation
 
 from .report import STYLE
 
@@ -49,7 +49,8 @@ def _sky(figure: Figure, axes: Axes, dataset: xr.Dataset, examination: Examinati
     axes.set_facecolor("0.8")
     figure.colorbar(mesh, ax=axes, label="W m$^{-2}$", pad=0.01)
     if examination.site is not None:
-        height, _ = _by_day(sine_of_elevation(dataset, examination.site), dataset)
+        sine = sine_of_elevation(dataset["day_of_year"].values, dataset["hour"].values, examination.site)
+        height, _ = _by_day(sine, dataset)
         hours = (np.arange(len(grid)) + 0.5) * 24 / len(grid)
         drawn = np.where(np.isfinite(height), height, -1.0)
         if drawn.shape[1] > 1 and drawn.max() > 0.0 > drawn.min():

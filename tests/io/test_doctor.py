@@ -33,7 +33,7 @@ DAYS = 30
 
 
 def tower(site=SITE, shift=0.0, **changes) -> xr.Dataset:
-    """A sound record of 30 days in spring. `shift`: hours by which its clock is ahead of the sun. `changes`: of forcing or fluxes."""
+    """A sound record of 30 days in spring; its clock may be `shift` hours ahead of the sun, its forcing or fluxes changed."""
     start = pd.date_range("2021-04-01", periods=48 * DAYS, freq=STEP)
     middle = start + STEP / 2
     rng = np.random.default_rng(2)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from ..arrays import Mask, Series
+from ..arrays import Mask, Numbers, Series
 from .base import Made, Record, StandIn, StandInError
 from .elevation import SEA_LEVEL
 from .potential_evaporation import extraterrestrial_radiation, net_radiation, potential_evaporation
@@ -16,6 +17,9 @@ from .root_zone import CAPACITY, DAYS_OF_A_YEAR, DRAINAGE, RootZone, at_half_hou
 
 HALF_A_DAY = 0.5
 """Share of a day's intervals with a value that its mean or sum must rest on; otherwise the day counts as missing."""
+
+NEARLY_A_DAY = 0.9
+"""The same share for measured net radiation, whose night and day differ in sign."""
 
 STEADY = 1.0
 """mm; a larger change of the water over the last cycle of the first year is remarked."""
@@ -54,40 +58,48 @@ def daily_weather(record: Record, *, measured_net_radiation: bool = False) -> Da
     if rain is None or not np.isfinite(rain).any():
         raise StandInError(f"{what} needs precipitation, which the file does not hold")
     columns["rain"] = np.where(rain >= 0.0, rain, np.nan)
-    if measured_net_radiation and record.net_radiation is not None:
-        columns["net_radiation"] = record.net_radiation
 
     middle = record.start + record.step / 2
     dates = middle.normalize()
     days = pd.date_range(dates[0], dates[-1], freq="D")
-    frame = pd.DataFrame(columns, index=dates).astype(float)
+    day = np.asarray((dates - days[0]) // pd.Timedelta(days=1), dtype=int)
     in_a_day = pd.Timedelta(days=1) / record.step
-    grouped = frame.groupby(level=0)
-    mean = grouped.mean().where(grouped.count() >= HALF_A_DAY * in_a_day).reindex(days)
-    incomplete = mean[["shortwave_in", "air_temperature", "vapour_pressure", "rain"]].isna().any(axis=1).to_numpy()
+    means = {name: daily_mean(values, day, HALF_A_DAY * in_a_day) for name, values in columns.items()}
+    incomplete = np.any([~np.isfinite(mean) for mean in means.values()], axis=0)
     if incomplete.all():
         raise StandInError(f"{what} needs at least one whole day of weather")
-    mean = mean.fillna(mean.mean())
+    means = {name: np.where(np.isfinite(mean), mean, np.nanmean(mean)) for name, mean in means.items()}
 
-    elevation = site.elevation or 0.0
-    sky = extraterrestrial_radiation(days.day_of_year.to_numpy(float), site.latitude)
-    temperature, shortwave = mean["air_temperature"].to_numpy(), np.maximum(mean["shortwave_in"].to_numpy(), 0.0)
-    available = net_radiation(shortwave, temperature, mean["vapour_pressure"].to_numpy(), sky, elevation)
-    if "net_radiation" in mean:
-        own = grouped["net_radiation"].mean().where(grouped["net_radiation"].count() >= 0.9 * in_a_day)
-        own = own.reindex(days).to_numpy()
+    sky = extraterrestrial_radiation(np.asarray(days.day_of_year, dtype=float), site.latitude)
+    temperature, shortwave = means["air_temperature"], np.maximum(means["shortwave_in"], 0.0)
+    available = net_radiation(shortwave, temperature, means["vapour_pressure"], sky, site.elevation or 0.0)
+    if measured_net_radiation and record.net_radiation is not None:
+        own = daily_mean(record.net_radiation, day, NEARLY_A_DAY * in_a_day)
         available = np.where(np.isfinite(own), own, available)
-    measured = record.forcing.get("pressure")
-    known = measured is not None and np.isfinite(measured).any()
-    pressure = float(np.nanmedian(measured)) if measured is not None and known else SEA_LEVEL
+    pressure = record.forcing.get("pressure")
+    typical = SEA_LEVEL if pressure is None or not np.isfinite(pressure).any() else float(np.nanmedian(pressure))
     return DailyWeather(
-        precipitation=mean["rain"].to_numpy() * in_a_day,
-        potential_evaporation=potential_evaporation(available, temperature, pressure),
+        precipitation=means["rain"] * in_a_day,
+        potential_evaporation=potential_evaporation(available, temperature, typical),
         air_temperature=temperature,
         incomplete=incomplete,
-        day=((dates - days[0]) // pd.Timedelta(days=1)).to_numpy(),
-        share=((middle - dates) / pd.Timedelta(days=1)).to_numpy(float),
+        day=day,
+        share=np.asarray((middle - dates) / pd.Timedelta(days=1), dtype=float),
     )
+
+
+def daily_mean(values: Series, day: np.ndarray, fewest: float) -> Numbers:
+    """Mean of each day `[day]` over the half-hours `[time]` that have a value; missing where they are fewer than `fewest`.
+
+    Args:
+        values: `[time]`.
+        day: index of the day of each half-hour, `[time]`, the last day last.
+        fewest: half-hours.
+    """
+    known, size = np.isfinite(values), int(day[-1]) + 1
+    count = np.bincount(day[known], minlength=size)
+    total = np.bincount(day[known], values[known], minlength=size)
+    return np.where(count >= max(fewest, 1.0), total / np.maximum(count, 1), np.nan)
 
 
 def make(
@@ -105,7 +117,7 @@ def make(
         )
     weather = daily_weather(record, measured_net_radiation=measured_net_radiation)
     with jax.enable_x64(True):
-        balance = RootZone(capacity, drainage)(*weather[:3])
+        balance = RootZone(capacity, drainage)(*(jnp.asarray(column) for column in weather[:3]))
         daily = np.asarray(soil_water_content(balance.water, capacity, dry, wet))
         start = float(soil_water_content(balance.start[:1], capacity, dry, wet)[0])
     remarks = ["irrigation, ground water and run-on are not in it"]
