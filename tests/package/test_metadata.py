@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
 DEVELOPMENT = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
+OPTIONAL = [Requirement(text) for text in PROJECT["optional-dependencies"]["places"]]
+"""Imported where they are there, not needed otherwise."""
 PACKAGES = ("canveg_jax", "bridges", "lightning_modules")
 NEEDED_UNSEEN = {
     "flatbuffers": "jax.export writes programs with it",
@@ -38,11 +40,11 @@ def third_party_imports() -> set[str]:
 
 
 def test_what_is_imported_is_declared_and_the_other_way_round():
-    declared = {canonicalize_name(requirement.name) for requirement in RUNTIME}
+    declared = {canonicalize_name(requirement.name) for requirement in [*RUNTIME, *OPTIONAL]}
     assert third_party_imports() == declared - set(NEEDED_UNSEEN)
 
 
-@pytest.mark.parametrize("requirement", [*RUNTIME, *DEVELOPMENT], ids=lambda requirement: requirement.name)
+@pytest.mark.parametrize("requirement", [*RUNTIME, *DEVELOPMENT, *OPTIONAL], ids=lambda requirement: requirement.name)
 def test_each_dependency_has_one_exact_version_in_its_range(requirement):
     pins = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
     (pin,) = [pin for pin in pins if canonicalize_name(pin.name) == canonicalize_name(requirement.name)]

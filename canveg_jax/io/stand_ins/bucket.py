@@ -127,7 +127,7 @@ def make(
         rest = float(balance.water[DAYS_OF_A_YEAR - 1] - balance.start[0])
         if abs(rest) > STEADY:
             remarks.append(f"the first year is not steady ({rest:+.1f} mm of water over it)")
-    if count := int(weather.incomplete.sum()):
+    if count := int(weather.incomplete[1:-1].sum()):  # the first and the last day are often cut
         remarks.append(f"{count} of {len(daily)} days have too little weather and take the mean of the record")
     attributes = {
         "capacity": capacity, "drainage": drainage, "dry": dry, "wet": wet,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from canveg_jax.io import TowerDataWarning, TowerFileError, read_tower, write_fluxes
+from canveg_jax.io import TowerDataWarning, TowerFileError, read_fluxes, read_tower, write_fluxes
 from canveg_jax.io.stand_ins import STAND_INS, Made, StandIn, choose, register_stand_in
 from canveg_jax.io.stand_ins.log_profile import friction_velocity
 from canveg_jax.io.tower_files import TowerFiles
@@ -151,4 +151,5 @@ def test_a_configuration_has_them_and_netcdf_takes_them(write, tmp_path):
         tower, _ = files.read(SITE)
     assert tower["friction_velocity_stand_in"].values.all()
     tower.to_netcdf(tmp_path / "tower.nc", engine="h5netcdf")
-    write_fluxes(tmp_path / "fluxes.nc", {"LE": np.zeros(tower.sizes["time"])}, tower=tower)
+    written = write_fluxes(tmp_path / "fluxes.nc", {"LE": np.zeros(tower.sizes["time"])}, tower=tower)
+    assert read_fluxes(written).attrs["stand_ins"] == "friction_velocity: log_profile"
