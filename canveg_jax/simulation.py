@@ -16,9 +16,9 @@ import yaml
 from .canopy import Canopy, Solution
 from .forcing import FORCING_TABLE, Forcing
 from .io.doctor import examine, short_text
+from .io.examination.usability import cost_text
 from .io.netcdf import write_fluxes
 from .io.tower_files import TowerFiles
-from .io.usability import cost_text
 from .parameters import PARAMETER_TABLE, Parameters
 from .site import Site
 from .solver.options import SolverOptions

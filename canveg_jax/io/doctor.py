@@ -16,14 +16,14 @@ import xarray as xr
 
 from ..forcing import FORCING_TABLE
 from ..site import Site
-from .clock import ClockFit, fit_clock
-from .energy_balance import Closure, closure
+from .examination.doubts import Doubt, doubts
+from .examination.energy_balance import Closure, closure
+from .examination.solar_clock import ClockFit, fit_clock
+from .examination.standard_time import StandardTime, standard_time
+from .examination.usability import Cost, costs
 from .lai import Lai
 from .read_tower import DERIVED, read_as_it_is
-from .suspicions import Suspicion, suspicions
-from .time_zone import StandardTime, standard_time
 from .tower_dataset import TARGET_TABLE
-from .usability import Cost, costs
 
 MOSTLY_FILLED = 0.5
 FEWEST_USABLE = 48
@@ -113,9 +113,9 @@ class Examination:
 
 def examine(dataset: xr.Dataset, site: Site | None = None, remarks: tuple[str, ...] = ()) -> Examination:
     """Examine a dataset of `read_tower`; without a site, neither clock nor radiation can be judged."""
-    doubts = suspicions(dataset, site)
+    doubted = doubts(dataset, site)
     variables = tuple(
-        _finding(name, dataset, [s for s in doubts if s.variable == name]) for name in _names(dataset)
+        _finding(name, dataset, [s for s in doubted if s.variable == name]) for name in _names(dataset)
     )  # fmt: skip
     spoilt = tuple(costs(dataset))
     usable = int(dataset["forcing_complete"].values.sum())
@@ -189,7 +189,7 @@ def _names(dataset: xr.Dataset) -> list[str]:
     return [name for name in (*required, "precipitation", *fluxes) if name in dataset or name in FORCING_TABLE]
 
 
-def _finding(name: str, dataset: xr.Dataset, doubts: list[Suspicion]) -> VariableFinding:
+def _finding(name: str, dataset: xr.Dataset, doubted: list[Doubt]) -> VariableFinding:
     size = dataset.sizes["time"]
     if name not in dataset:
         remedy = ADVICE.get(name, f"columns: {{{name}: <column>}}, or another file")
@@ -213,7 +213,7 @@ def _finding(name: str, dataset: xr.Dataset, doubts: list[Suspicion]) -> Variabl
     else:
         measured, flags = own, ""
     low, high = np.quantile(values[present], [0.01, 0.99]) if present.any() else (None, None)
-    texts = [(doubt.text, doubt.remedy) for doubt in doubts]
+    texts = [(doubt.text, doubt.remedy) for doubt in doubted]
     if not present.any() and name in FORCING_TABLE and not FORCING_TABLE[name].optional:
         texts.append(("no value at all", ADVICE.get(name, f"columns: {{{name}: <column>}}, or another file")))
     if present.any() and own - measured > MOSTLY_FILLED and name in FORCING_TABLE:

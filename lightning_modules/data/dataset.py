@@ -13,7 +13,7 @@ from canveg_jax import FORCING_TABLE, ForcingError
 from canveg_jax.io import forcing_complete
 from canveg_jax.io.antecedents import ANTECEDENTS
 from canveg_jax.io.daily_weather import DAILY, DAILY_DRIVERS, index_of_day
-from canveg_jax.io.usability import cost_text
+from canveg_jax.io.examination.usability import cost_text
 
 from .order import Repeated
 from .targets import DEFAULT_TARGETS, check_targets

@@ -9,13 +9,13 @@ import xarray as xr
 
 from canveg_jax import Site
 from canveg_jax.io import TowerFileError
-from canveg_jax.io.clock import fit_clock
 from canveg_jax.io.doctor import examine, examine_files, short_text
-from canveg_jax.io.energy_balance import closure
-from canveg_jax.io.suspicions import longest_run, suspicions
-from canveg_jax.io.time_zone import standard_time
+from canveg_jax.io.examination.doubts import doubts, longest_run
+from canveg_jax.io.examination.energy_balance import closure
+from canveg_jax.io.examination.solar_clock import fit_clock
+from canveg_jax.io.examination.standard_time import standard_time
+from canveg_jax.io.examination.usability import cost_text, costs
 from canveg_jax.io.tower_dataset import Column, Target, TowerTable, build_dataset
-from canveg_jax.io.usability import cost_text, costs
 from canveg_jax.synthetic.solar import clear_sky_shortwave, sine_of_elevation
 from tests.io.formats.test_fluxnet import frame
 
@@ -176,7 +176,7 @@ def spiked(name, value):
     ],
 )
 def test_what_looks_wrong_is_named_and_only_that(variable, changed, text):
-    found = suspicions(tower(**{variable: changed}), SITE)
+    found = doubts(tower(**{variable: changed}), SITE)
     assert {one.variable for one in found} == {variable}, found
     assert any(text in one.text and one.remedy for one in found), found
     examined = examine(tower(**{variable: changed}), SITE)
@@ -186,7 +186,7 @@ def test_what_looks_wrong_is_named_and_only_that(variable, changed, text):
 
 def test_stand_ins_are_not_suspected():
     record = tower(co2=np.full(1440, 700.0)).assign(co2_stand_in=("time", np.ones(1440, dtype=bool)))
-    assert suspicions(record, SITE) == []
+    assert doubts(record, SITE) == []
     one = next(one for one in examine(record, SITE).variables if one.variable == "co2")
     assert (one.stand_in, one.measured, one.missing) == (1.0, 0.0, 0.0)
 

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from ..physics.constants import SOLAR_CONSTANT
-from ..site import Site
-from .arrays import Series
-from .humidity import saturation_vapour_pressure_kpa
-from .stand_ins.co2_table import annual_mean
-from .stand_ins.elevation import pressure as pressure_at
-from .sun import sine_of_elevation
+from ...physics.constants import SOLAR_CONSTANT
+from ...site import Site
+from ..arrays import Series
+from ..humidity import saturation_vapour_pressure_kpa
+from ..solar_elevation import sine_of_elevation
+from ..stand_ins.co2_table import annual_mean
+from ..stand_ins.elevation import pressure as pressure_at
 
 PLAUSIBLE_FLUXES = {
     "latent_heat": (-472.5, 945.0), "sensible_heat": (-472.5, 945.0), "ground_heat": (-262.5, 420.0),
@@ -32,7 +32,7 @@ STUCK_HOURS = {
 """A measured value that does not change for so long is a sensor that hangs."""
 
 
-class Suspicion(NamedTuple):
+class Doubt(NamedTuple):
     """What looks wrong in a variable, and what to do."""
 
     variable: str
@@ -40,7 +40,7 @@ class Suspicion(NamedTuple):
     remedy: str
 
 
-Check = Callable[[xr.Dataset, Site | None], list[Suspicion]]
+Check = Callable[[xr.Dataset, Site | None], list[Doubt]]
 
 
 def measured(dataset: xr.Dataset, name: str) -> Series:
@@ -52,7 +52,7 @@ def measured(dataset: xr.Dataset, name: str) -> Series:
     return np.where(dataset[flag].values, np.nan, values) if flag in dataset else values
 
 
-def humid(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
+def humid(dataset: xr.Dataset, site: Site | None) -> list[Doubt]:
     """Vapour pressure beyond saturation."""
     del site
     saturation = saturation_vapour_pressure_kpa(measured(dataset, "air_temperature"))
@@ -60,7 +60,7 @@ def humid(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
     if share <= 0.02:
         return []
     return [
-        Suspicion(
+        Doubt(
             "vapour_pressure",
             f"beyond saturation in {_percent(share)}",
             "check its unit and the air temperature's sensor",
@@ -68,36 +68,34 @@ def humid(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
     ]
 
 
-def sunny(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
+def sunny(dataset: xr.Dataset, site: Site | None) -> list[Doubt]:
     """Short-wave against the top of the atmosphere by day and zero by night, and days that are there twice."""
     shortwave, found = measured(dataset, "shortwave_in"), []
     if site is not None:
         sine = sine_of_elevation(dataset["day_of_year"].values, dataset["hour"].values, site)
         night, day = (sine < -0.1) & np.isfinite(shortwave), (sine > 0.2) & np.isfinite(shortwave)
         if night.any() and abs(float(np.median(shortwave[night]))) > 20.0:
-            found.append(
-                Suspicion("shortwave_in", f"{np.median(shortwave[night]):.0f} W m-2 at night", "correct its zero")
-            )
+            found.append(Doubt("shortwave_in", f"{np.median(shortwave[night]):.0f} W m-2 at night", "correct its zero"))
         if day.sum() > 100:
             clearness = shortwave[day] / (SOLAR_CONSTANT * sine[day])
             above, clear = float(np.mean(clearness > 1.05)), float(np.quantile(clearness, 0.98))
             if above > 0.01:
                 remedy = "check the clock first, then its unit (photon flux?)"
-                found.append(Suspicion("shortwave_in", f"above the sun's own in {_percent(above)} of the day", remedy))
+                found.append(Doubt("shortwave_in", f"above the sun's own in {_percent(above)} of the day", remedy))
             elif clear < 0.45:
                 text = f"at most {_percent(clear)} of the sun's own (a clear sky passes 70 to 80 %)"
-                found.append(Suspicion("shortwave_in", text, "check its unit and calibration"))
+                found.append(Doubt("shortwave_in", text, "check its unit and calibration"))
     in_a_day = round(1440 / dataset.attrs["step_minutes"])
     days = shortwave[: len(shortwave) // in_a_day * in_a_day].reshape(-1, in_a_day)
     twice = int(((days[1:] == days[:-1]).all(axis=1) & (days[1:] > 0.0).any(axis=1)).sum()) if len(days) > 1 else 0
     if twice:
         found.append(
-            Suspicion("shortwave_in", f"{twice} days are copies of the day before", "they are filled: leave them out")
+            Doubt("shortwave_in", f"{twice} days are copies of the day before", "they are filled: leave them out")
         )
     return found
 
 
-def stuck(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
+def stuck(dataset: xr.Dataset, site: Site | None) -> list[Doubt]:
     """Sensors that repeat one value."""
     del site
     found = []
@@ -108,12 +106,12 @@ def stuck(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
         hours = longest_run(values) * dataset.attrs["step_minutes"] / 60.0
         if hours >= limit:
             found.append(
-                Suspicion(name, f"one value for {hours:.0f} h", "a sensor that hangs, or a filled gap: look at it")
+                Doubt(name, f"one value for {hours:.0f} h", "a sensor that hangs, or a filled gap: look at it")
             )
     return found
 
 
-def windy(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
+def windy(dataset: xr.Dataset, site: Site | None) -> list[Doubt]:
     """Friction velocity against the wind."""
     del site
     wind, friction = measured(dataset, "wind_speed"), measured(dataset, "friction_velocity")
@@ -124,14 +122,14 @@ def windy(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
     share = _share(friction > 0.6 * wind, both & (wind > 1.0))
     if share > 0.05:
         text = f"above 0.6 of the wind speed in {_percent(share)}"
-        found.append(Suspicion("friction_velocity", text, "check that both are of the same sensor and in m s-1"))
+        found.append(Doubt("friction_velocity", text, "check that both are of the same sensor and in m s-1"))
     if (zero := _share(friction == 0.0, both)) > 0.02:
         remedy = "zeros may be a missing code"
-        found.append(Suspicion("friction_velocity", f"exactly 0 in {_percent(zero)}", remedy))
+        found.append(Doubt("friction_velocity", f"exactly 0 in {_percent(zero)}", remedy))
     return found
 
 
-def airy(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
+def airy(dataset: xr.Dataset, site: Site | None) -> list[Doubt]:
     """CO2 against the mean of the year, pressure against the elevation."""
     found = []
     carbon = measured(dataset, "co2")
@@ -139,19 +137,17 @@ def airy(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
         expected = float(np.nanmedian(annual_mean(dataset["time"].dt.year.values)))
         if abs(float(np.nanmedian(carbon)) - expected) > 60.0:
             text = f"median {np.nanmedian(carbon):.0f}, the air of these years held {expected:.0f} umol mol-1"
-            found.append(
-                Suspicion("co2", text, "check its unit (mg m-3?) and calibration; `co2: none` with a constant")
-            )
+            found.append(Doubt("co2", text, "check its unit (mg m-3?) and calibration; `co2: none` with a constant"))
     air = measured(dataset, "pressure")
     if site is not None and site.elevation is not None and np.isfinite(air).any():
         expected = pressure_at(site.elevation)
         if abs(float(np.nanmedian(air)) - expected) > 3.0:
             text = f"median {np.nanmedian(air):.1f} kPa, at {site.elevation:g} m one expects {expected:.1f}"
-            found.append(Suspicion("pressure", text, "check the elevation, and whether it is reduced to sea level"))
+            found.append(Doubt("pressure", text, "check the elevation, and whether it is reduced to sea level"))
     return found
 
 
-def watery(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
+def watery(dataset: xr.Dataset, site: Site | None) -> list[Doubt]:
     """Soil water that does not vary."""
     del site
     water = measured(dataset, "soil_water_content")
@@ -161,12 +157,10 @@ def watery(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
     low, high = np.quantile(known, [0.01, 0.99])
     if high - low >= 0.005:
         return []
-    return [
-        Suspicion("soil_water_content", f"hardly varies ({low:.3f} to {high:.3f})", "choose another depth in columns")
-    ]
+    return [Doubt("soil_water_content", f"hardly varies ({low:.3f} to {high:.3f})", "choose another depth in columns")]
 
 
-def extreme_fluxes(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
+def extreme_fluxes(dataset: xr.Dataset, site: Site | None) -> list[Doubt]:
     """Fluxes that no canopy has: one of them sets the scale of a loss."""
     del site
     found = []
@@ -178,16 +172,16 @@ def extreme_fluxes(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
         if count:
             worst = values[seen][np.argmax(np.abs(values[seen]))]
             text = f"{count} measured half-hours outside {low:g} .. {high:g} (worst {worst:.4g})"
-            found.append(Suspicion(name, text, "spikes or a missing code: remove them"))
+            found.append(Doubt(name, text, "spikes or a missing code: remove them"))
     return found
 
 
 CHECKS: tuple[Check, ...] = (humid, sunny, stuck, windy, airy, watery, extreme_fluxes)
 
 
-def suspicions(dataset: xr.Dataset, site: Site | None) -> list[Suspicion]:
+def doubts(dataset: xr.Dataset, site: Site | None) -> list[Doubt]:
     """All that looks wrong in a dataset of `read_tower`; some of it only with a site."""
-    return [suspicion for check in CHECKS for suspicion in check(dataset, site)]
+    return [doubt for check in CHECKS for doubt in check(dataset, site)]
 
 
 def longest_run(values: Series) -> int:

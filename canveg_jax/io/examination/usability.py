@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from ..forcing import FORCING_TABLE
-from .arrays import Mask
+from ...forcing import FORCING_TABLE
+from ..arrays import Mask
 
 
 class Cost(NamedTuple):
