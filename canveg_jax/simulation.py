@@ -15,8 +15,8 @@ import yaml
 
 from .canopy import Canopy, Solution
 from .forcing import FORCING_TABLE, Forcing
+from .io.completeness import table_of_costs
 from .io.doctor import examine, short_text
-from .io.examination.usability import cost_text
 from .io.netcdf import write_fluxes
 from .io.tower_files import TowerFiles
 from .parameters import PARAMETER_TABLE, Parameters
@@ -151,8 +151,8 @@ def simulate(config: SimulationConfig) -> Simulation:
         raise ValueError(
             f"{site.name}: no half-hour with complete forcing between {config.first or 'the start'} and "
             f"{config.last or 'the end'}; the record has {record.sizes['time']} half-hours, "
-            f"{record['time'].values[0]} to {record['time'].values[-1]}. Change first/last or check gaps and units"
-            f"{': ' + cost_text(period) if period.sizes['time'] else ''}. `canveg doctor` shows the whole table."
+            f"{record['time'].values[0]} to {record['time'].values[-1]}. Change first/last or mend the columns."
+            + (f" {table_of_costs(period)}" if period.sizes["time"] else "")
         )
     canopy = Canopy(
         site, Parameters(**config.parameters), config.stress, options=SolverOptions(**config.solver),

@@ -80,8 +80,8 @@ def radiation_options(lai: Lai | Mapping[str, Any] | None) -> dict[str, float] |
     """
     if isinstance(lai, str) and lai == "radiation":
         return {}
-    if not isinstance(lai, Mapping):
-        return None
+    if not isinstance(lai, Mapping) or "radiation" not in lai:
+        return None  # a mapping may be a table of dates
     options = lai.get("radiation")
     if set(lai) != {"radiation"} or not isinstance(options, Mapping | None):
         raise TowerFileError(
@@ -237,8 +237,8 @@ def light_of_file(path: Path) -> tuple[Reflected, list[str]]:
     Raises:
         TowerFileError: a column is missing.
     """
-    from .formats.ameriflux import columns_of
     from .formats.csv import TowerCsv
+    from .formats.sensor_names import columns_of
 
     file = TowerCsv(path)
     candidates = {name: [c.name for c in columns_of(base, file.header.names)] for name, base in QUANTITIES.items()}

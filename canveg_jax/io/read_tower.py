@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,15 +13,18 @@ from ..files import sha256
 from ..forcing import FORCING_TABLE
 from ..site import Site
 from ..spelling import unknown
-from .formats import ReadOptions, TowerFormat, recognise
+from .clock import Place, check_clock
+from .completeness import table_of_costs
+from .formats import ReadOptions, recognise
+from .heights import canopy_height as height_in_time
 from .lai import Lai
 from .leaf_area_radiation import lai_of_file, radiation_options
+from .ranges import only_plausible
+from .requirements import DERIVED, with_required_drivers
 from .stand_ins import choose, flagged, lacking, put_in
-from .tower_dataset import TARGET_TABLE, TowerDataWarning, TowerFileError, build_dataset, forcing_complete
+from .suspicions import suspicions
+from .tower_dataset import TARGET_TABLE, TowerDataWarning, TowerFileError, TowerTable, build_dataset, forcing_complete
 from .units import check_units
-
-DERIVED = ("day_of_year", "hour")
-"""Forcing that comes from the time stamps, for which no column can be chosen."""
 
 
 def read_tower(
@@ -31,28 +33,34 @@ def read_tower(
     *,
     site: Site | None = None,
     time_stamp: Literal["start", "end"] | None = None,
-    lai: Lai | Mapping[str, Any] | None = None,
+    lai: Lai | None = None,
     co2: float | None = None,
     columns: Mapping[str, str] | None = None,
     mask_interpolated: bool = True,
+    highest_flag: int = 1,
+    canopy_height: Any = None,
     stand_ins: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Read half-hourly or hourly tower data into one dataset with canonical names.
 
-    The format is recognised by the file's content: FLUXNET / ONEFlux (SUBSET or FULLSET, HH or HR), AmeriFlux BASE, the
-    prepared pair of files of JAX-CanVeg, or one registered with `canveg_jax.io.formats.register`. Columns are selected by
-    name. Missing values stay NaN unless a stand-in takes their place; nothing is interpolated, clipped or scaled (a site's
-    `lai_scale` and the model's floors act inside the model).
+    The format is recognised by the file's content: FLUXNET / ONEFlux (SUBSET, FULLSET or FLUXMET, HH or HR; also ICOS),
+    FLUXNET-CH4, AmeriFlux BASE, the METEO and FLUXES of ICOS, PLUMBER2 / ALMA NetCDF, the prepared pair of files of
+    JAX-CanVeg, or
+    one registered with `canveg_jax.io.formats.register`. CSVs may be packed (gzip; zip as the networks deliver it) and in any
+    usual encoding. Columns are selected by name, of several that would do the one with most half-hours. Missing values stay
+    NaN; nothing but leaf area is interpolated, nothing is clipped or scaled (a site's `lai_scale` and the model's floors act
+    inside the model). A column whose unit can only be another one is converted, with a warning, or refused.
 
     Args:
-        forcings: the CSV with the weather (FLUXNET and AmeriFlux files hold the fluxes as well).
-        fluxes: the CSV with the fluxes of a prepared pair; its rows must be those of `forcings`.
-        site: adds name, coordinates and UTC offset to the attributes.
+        forcings: the file with the weather (FLUXNET and AmeriFlux files hold the fluxes as well).
+        fluxes: the file with the fluxes, where it is a second one (prepared pair, ICOS, ALMA).
+        site: adds name, coordinates and UTC offset to the attributes; clock and place of the file are checked with it.
         time_stamp: for files with a single time stamp, which end of the interval it marks. Default: what its name says
             (TIMESTAMP_END, TIMESTAMP_START). Files with both stamps need no choice.
-        lai: leaf area index: a number, a `pandas.Series` with dates, a column name, or `"radiation"`: from the light that the
-            canopy reflects (`canveg_jax.io.leaf_area_radiation`; `{"radiation": {"low": 0.1, "high": 0.7}}` sets its options).
-            Needed for FLUXNET and AmeriFlux; for prepared files it replaces the column LAI.
+        lai: leaf area index: a number, a column name, or a table of dates (`canveg_jax.io.lai.lai_table`): a series or
+        frame, a list
+            of [date, number], a CSV with date,lai, a MODIS subset, a BIF. Tables are drawn linearly over up to 30 days. Needed
+            for FLUXNET and AmeriFlux; for other files it replaces their LAI.
         co2: umol mol-1, used if the file has no CO2 column.
         columns: canonical name -> file column, where the default choice is not wanted, for example
             `{"latent_heat": "LE_CORR", "soil_temperature": "TS_F_MDS_4"}`. A column given for `vapour_pressure` of
@@ -63,6 +71,9 @@ def read_tower(
             CO2 and pressure stand in wherever a value is missing, soil temperature and soil water only for files that have
             none at all (docs/stand-ins.md).
         mask_interpolated: for prepared files, count samples on straight lines as filled (`interpolated_samples`).
+        highest_flag: of files with SSITC flags (0 good, 1 moderate, 2 discard), the highest with which a flux counts as measured.
+        canopy_height: of surveys (m), as a table of dates like `lai`, or as a BIF: becomes `observed_canopy_height`. The height
+            that shapes the air space is the site's.
 
     Returns:
         Dataset on dimension `time` (start of the interval, local standard time; `time_end` its end), with
@@ -77,11 +88,13 @@ def read_tower(
         * `forcing_good` (FLUXNET): no driver has a flag above 1;
         * `<variable>_stand_in` (boolean) for each variable that holds a stand-in anywhere.
 
-        Units, meaning and source column are in each variable's `attrs`; format, step, file names and their SHA-256 in
-        the dataset's.
+        Units, meaning and source column are in each variable's `attrs`, with what was converted (`converted`) and counted;
+        format,
+        step, file names, their SHA-256 and the choices among columns (`choices`) in the dataset's. Samples of a flux outside its
+        plausible range, or discarded by a flag, are not measured.
 
     Raises:
-        TowerFileError: unknown format, missing column that no stand-in replaces, unit that cannot be right, no LAI.
+        TowerFileError: unknown format, missing column, unit that cannot be right, no LAI, a sun more than 1.5 hours off.
         ValueError: time stamps unreadable, twice, unsorted or unequally spaced.
 
     Warns:
@@ -91,8 +104,9 @@ def read_tower(
         >>> tower = read_tower("FLX_XX-Abc_FLUXNET2015_SUBSET_HH_2012-2014_1-3.csv", lai=2.5)  # doctest: +SKIP
     """
     dataset, notes = _read(
-        Path(forcings), None if fluxes is None else Path(fluxes), site, stand_ins, complete=True, time_stamp=time_stamp,
-        lai=lai, co2=co2, columns=columns or {}, mask_interpolated=mask_interpolated,
+        Path(forcings), None if fluxes is None else Path(fluxes), site, stand_ins, canopy_height, complete=True,
+        time_stamp=time_stamp, lai=lai, co2=co2, columns=columns or {}, mask_interpolated=mask_interpolated,
+        highest_flag=highest_flag,
     )  # fmt: skip
     for text in notes:
         warnings.warn(text, TowerDataWarning, stacklevel=2)
@@ -104,11 +118,11 @@ def read_as_it_is(
     fluxes: str | Path | None = None,
     *,
     site: Site | None = None,
-    lai: Lai | Mapping[str, Any] | None = None,
+    lai: Lai | None = None,
     stand_ins: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> tuple[xr.Dataset, list[str]]:
-    """As `read_tower`, but variables that the file lacks are simply not there: to examine a file. Nothing can be run for it.
+    """As `read_tower`, but variables that the file lacks are simply not there, and no clock is refused: to examine a file.
 
     Returns:
         The dataset, and the texts of the warnings.
@@ -129,13 +143,17 @@ def read_as_it_is(
 
 
 def _read(
-    path: Path, flux_path: Path | None, site: Site | None, stand_ins: Mapping[str, Any] | None, *, complete: bool, **given: Any
+    path: Path, flux_path: Path | None, site: Site | None, stand_ins: Mapping[str, Any] | None, canopy_height: Any = None, *,
+    complete: bool, **given: Any,
 ) -> tuple[xr.Dataset, list[str]]:  # fmt: skip
-    """The dataset and the texts of its warnings. `given`: of `ReadOptions`; `complete`: refuse a file that lacks variables."""
+    """The dataset and the texts of its warnings. `given`: of `ReadOptions`; `complete`: refuse a file that lacks variables, or
+    whose clock is wrong."""
     if given.get("time_stamp") not in (None, "start", "end"):
         raise TowerFileError(
             f"time_stamp must be 'start', 'end' or None (as the file says); got {given['time_stamp']!r}."
         )
+    if given.get("highest_flag", 1) not in (0, 1, 2):
+        raise TowerFileError(f"highest_flag must be 0, 1 or 2; got {given['highest_flag']!r}.")
     tower_format = recognise(path)
     check_names(given["columns"])
     choices = choose(stand_ins)
@@ -145,21 +163,24 @@ def _read(
         if not tower_format.two_files and flux_path.resolve() != path.resolve():
             raise TowerFileError(
                 f"{path.name} is a {tower_format.name} file and holds weather and fluxes together; a second file "
-                f"({flux_path.name}) is only for prepared pairs. Leave out `fluxes`."
+                f"({flux_path.name}) is only for formats of two files. Leave out `fluxes`."
             )
     if of_radiation is not None:
         given = {**given, "lai": 0.0}  # until it is made
-    may_lack = tuple(choices if complete else FORCING_TABLE)
-    options = ReadOptions(fluxes=flux_path, may_lack=may_lack, **given)
+    options = ReadOptions(fluxes=flux_path, utc_offset=None if site is None else site.utc_offset, **given)
     table = tower_format.read(path, options)
+    if canopy_height is not None:
+        heights = height_in_time(canopy_height, None if site is None else site.name, table.start, table.step)
+        table = table._replace(forcing={**table.forcing, "observed_canopy_height": heights})
     table, used, failed = put_in(table, choices, site)
-    if complete and (missing := lacking(table, failed)):
-        _refuse(tower_format, path, options, missing)
+    if complete:
+        table = _with_required(table, tower_format.never_holds, failed, path.name)
+    check_units(table.forcing, path.name)
+    table = _checked(table, site if complete else None, path.name)
     notes = [*table.warnings, *(f"{path.name}: {one.text}" for one in used.values())]
     if of_radiation is not None:
         column, note = lai_of_file(path, table, site, **of_radiation)
         table, notes = table._replace(forcing={**table.forcing, "lai": column}), [*notes, note]
-    check_units(table.forcing, path.name)
     files = [file for file in (path, flux_path) if file is not None]
     attributes = {
         "format": tower_format.name,
@@ -167,22 +188,44 @@ def _read(
         "source_files": [file.name for file in files],
         "source_sha256": [sha256(file) for file in files],
     }
-    return flagged(build_dataset(table, attributes, site), used), notes
+    dataset = flagged(build_dataset(table, attributes, site), used)
+    if complete and not dataset["forcing_complete"].any():
+        notes.append(f"{path.name}: no half-hour has complete forcing; {table_of_costs(dataset)}")
+    return dataset, notes
 
 
-def _refuse(tower_format: TowerFormat, path: Path, options: ReadOptions, missing: Mapping[str, str]) -> None:
-    """Refuse a file that lacks variables: what the format looked for, and why no stand-in helps.
+def _with_required(
+    table: TowerTable, never_holds: Mapping[str, str], failed: Mapping[str, str], what: str
+) -> TowerTable:
+    """`with_required_drivers`, and why no stand-in takes the place of those that are lacking."""
+    try:
+        return with_required_drivers(table, never_holds, what)
+    except TowerFileError as error:
+        missing = lacking(table, failed)
+        if not any(name in failed for name in missing):
+            raise
+        raise TowerFileError(
+            f"{error} No stand-in takes its place: the file lacks {'; '.join(missing.values())}."
+        ) from error
+
+
+def _checked(table: TowerTable, site: Site | None, what: str) -> TowerTable:
+    """The table with implausible fluxes masked, and with what its values give reason to warn of.
 
     Raises:
-        TowerFileError: in any case.
+        TowerFileError: the measured sun is too far from that of the place.
     """
-    lacks = f"the file lacks {'; '.join(missing.values())}"
-    may_lack = [name for name in options.may_lack if name not in missing]
-    try:
-        tower_format.read(path, dataclasses.replace(options, may_lack=may_lack))
-    except TowerFileError as error:
-        raise TowerFileError(f"{error} No stand-in takes its place: {lacks}.") from error
-    raise TowerFileError(f"{path.name}: {lacks}. Give columns={{...}}, or what the stand-ins need.")
+    targets, texts = only_plausible(table.targets, what)
+    for name, column in table.forcing.items():
+        if said := column.attributes.get("converted"):
+            texts.append(f"{what}: {name}: {said}. Convert it in the file to silence this.")
+        if gaps := column.attributes.get("gaps"):
+            texts.append(f"{what}: {gaps}.")
+    texts += suspicions(table.forcing, table.start, table.step, what)
+    place = table.place if site is None else (site.latitude, site.longitude, site.utc_offset)
+    if place is not None and "shortwave_in" in table.forcing:
+        texts += check_clock(table.forcing["shortwave_in"].values, table.start, table.step, Place(*place), what)
+    return table._replace(targets=targets, warnings=[*table.warnings, *texts])
 
 
 def check_names(columns: Mapping[str, str]) -> None:

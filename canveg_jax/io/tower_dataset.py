@@ -94,12 +94,17 @@ class Column(NamedTuple):
 
 
 class Target(NamedTuple):
-    """An observed flux `[time]`, which of its samples were measured, and the file column(s) it came from."""
+    """An observed flux `[time]`, which of its samples were measured, and the file column(s) it came from.
+
+    `outside` counts the samples out of the plausible range, `flagged` those that the file's own quality flags discard.
+    """
 
     values: Series
     measured: Mask
     source: str
     sigma: Series | None = None
+    outside: int = 0
+    flagged: int = 0
 
 
 class TowerTable(NamedTuple):
@@ -115,6 +120,8 @@ class TowerTable(NamedTuple):
         forcing_good: every driver was measured or filled with good quality.
         warnings: what limits the use of the data, one text each; `read_tower` emits them.
         attributes: further attributes of the dataset.
+        looked_for: required drivers that the file lacks, and the columns that were looked for.
+        place: latitude, longitude (degrees) and hours east of UTC, where the file itself says them.
     """
 
     start: pd.DatetimeIndex
@@ -125,6 +132,8 @@ class TowerTable(NamedTuple):
     forcing_good: Mask | None = None
     warnings: Sequence[str] = ()
     attributes: Mapping[str, Any] = {}
+    looked_for: Mapping[str, str] = {}
+    place: tuple[float, float, float] | None = None
 
 
 def build_dataset(table: TowerTable, attributes: Mapping[str, Any], site: Site | None = None) -> xr.Dataset:
@@ -194,11 +203,16 @@ def target_variables(name: str, target: Target | None, size: int) -> dict[str, A
     info = TARGET_TABLE[name]
     if target is None:
         target = Target(np.full(size, np.nan), np.zeros(size, dtype=bool), "none")
-    attrs = {"units": info.unit, "long_name": info.long_name, "sign": info.sign, "source_column": target.source}
+    attrs: dict[str, Any] = {
+        "units": info.unit, "long_name": info.long_name, "sign": info.sign, "source_column": target.source
+    }  # fmt: skip
     if info.cf_standard_name:
         attrs["standard_name"] = info.cf_standard_name
     mask_attrs = {"units": "1", "long_name": f"{info.long_name}: measured, not filled"}
     measured = np.asarray(target.measured, dtype=bool) & np.isfinite(target.values)
+    for count, meaning in ((target.outside, "samples_out_of_range"), (target.flagged, "samples_discarded_by_flag")):
+        if count:
+            attrs[meaning] = count
     variables: dict[str, Any] = {
         name: ("time", np.asarray(target.values, dtype=np.float64), attrs),
         f"{name}_measured": ("time", measured, {**mask_attrs, "share": float(measured.mean())}),

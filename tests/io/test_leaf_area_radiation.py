@@ -149,7 +149,7 @@ def test_of_a_file(tmp_path):
             "unknown option of radiation 'lo'; there are low, high, scale. Did you mean 'low'",
         ),
         ({"radiation": {"low": "0.1"}}, "low must be a number; got '0.1'"),
-        ({"modis": {}}, "expected a number, a column, `radiation` or"),
+        ({"radiation": {}, "modis": {}}, "expected a number, a column, `radiation` or"),
     ],
 )
 def test_options_that_cannot_be(lai, message):

@@ -91,3 +91,48 @@ def test_the_step_is_inferred():
 def test_stamps_that_are_not_a_regular_series_are_refused(index, message):
     with pytest.raises(ValueError, match=message):
         check_step(index, "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("201812312400", "2019-01-01 00:00"),  # midnight as the end of the old day
+        ("20190101003000", "2019-01-01 00:30"),
+        ("2.01901010030e+11", "2019-01-01 00:30"),
+        ("201901010030.0", "2019-01-01 00:30"),
+        ("2019-01-01T00:30Z", "2018-12-31 16:30"),
+        ("2019-07-01T00:30:00-07:00", "2019-06-30 23:30"),  # daylight saving time becomes standard time
+    ],
+)
+def test_other_ways_of_writing_stamps(text, expected):
+    assert parse_stamps(pd.Series([text]), "file.csv", -8.0)[0] == pd.Timestamp(expected)
+
+
+def test_a_zone_without_a_known_offset_is_refused_with_the_remedy():
+    with pytest.raises(
+        ValueError, match=r"row 1 has the time stamp '2019-01-01T00:30\+01:00' with a time zone; .* Give the site"
+    ):
+        parse_stamps(pd.Series(["201901010000", "2019-01-01T00:30+01:00"]), "file.csv")
+
+
+@pytest.mark.parametrize(
+    "text", ["2.019010e+11", "201902300000", "-9999", "201913010000", "2019-01-32 00:00", "20190101 0030", ""]
+)
+def test_stamps_that_cannot_be_read(text):
+    with pytest.raises(ValueError, match="file.csv: row 1 has the time stamp"):
+        parse_stamps(pd.Series(["201901010000", text, "201901010100"]), "file.csv")
+
+
+def test_a_day_of_the_year_with_decimals(tmp_path):
+    from canveg_jax.io import read_tower
+    from tests.io.formats.test_prepared import forcing_frame
+
+    frame = forcing_frame().drop(columns="TIMESTAMP_END")
+    path = tmp_path / "forcings.csv"
+    frame.to_csv(path, index=False)
+    expected = read_tower(path)["time"]
+    frame.assign(DoY=frame["DoY"] + frame["Hour"] / 24.0).to_csv(path, index=False)
+    np.testing.assert_array_equal(read_tower(path)["time"], expected)
+    frame.assign(DoY=frame["DoY"] + 0.3).to_csv(path, index=False)
+    with pytest.raises(ValueError, match="the decimals of the day are not that hour. Give DoY as whole days"):
+        read_tower(path)

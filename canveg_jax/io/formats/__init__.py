@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..opening import text_file
 from ..tower_dataset import TowerFileError
+from .alma import Alma
 from .ameriflux import AmerifluxBase
 from .base import ReadOptions as ReadOptions
 from .base import TowerFormat as TowerFormat
 from .csv import read_header
 from .fluxnet import Fluxnet
+from .fluxnet_ch4 import FluxnetCh4
+from .icos import IcosEtc
 from .prepared import Prepared
 
 FORMATS: dict[str, TowerFormat] = {}
@@ -25,7 +29,7 @@ def register(tower_format: TowerFormat) -> None:
     FORMATS[tower_format.name] = tower_format
 
 
-for _known in (Prepared(), AmerifluxBase(), Fluxnet()):
+for _known in (Prepared(), AmerifluxBase(), IcosEtc(), Alma(), FluxnetCh4(), Fluxnet()):
     register(_known)
 
 
@@ -36,7 +40,7 @@ def recognise(path: Path) -> TowerFormat:
         TowerFileError: no such file, or no format recognises it; the message says which were tried.
     """
     if not path.is_file():
-        raise TowerFileError(f"no file '{path}'. Give the path of a tower CSV.")
+        raise TowerFileError(f"no file '{path}'. Give the path of a tower file.")
     tried = list(reversed(FORMATS.values()))
     for tower_format in tried:
         if tower_format.recognises(path):
@@ -44,9 +48,12 @@ def recognise(path: Path) -> TowerFormat:
     for tower_format in tried:
         if advice := tower_format.advice(path):
             raise TowerFileError(advice)
+    formats = "; ".join(f"{tower_format.name} ({tower_format.expects})" for tower_format in tried)
+    try:
+        text_file(path)
+    except TowerFileError as error:
+        raise TowerFileError(f"{error} Format not recognised; tried {formats}.") from None
     header = read_header(path)
-    content = "it is not a text file." if header is None else f"its columns are {', '.join(header.names[:8])}, ..."
-    raise TowerFileError(
-        f"{path.name}: format not recognised; {content} Tried "
-        f"{'; '.join(f'{tower_format.name} ({tower_format.expects})' for tower_format in tried)}."
-    )
+    assert header is not None
+    content = f"its columns are {', '.join(header.names[:8])}, ..." if any(header.names) else "it is empty."
+    raise TowerFileError(f"{path.name}: format not recognised; {content} Tried {formats}.")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from ..lai import Lai
-from ..tower_dataset import TowerTable
+from ..tower_dataset import Column, TowerTable
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,8 @@ class ReadOptions:
         co2: umol mol-1, where the file has no CO2.
         columns: the user's choice: canonical name -> column of the file. Its keys are known names.
         mask_interpolated: count samples on straight lines as filled.
-        may_lack: drivers that the file may go without, as a stand-in takes their place; leave them out of the table.
+        utc_offset: hours east of UTC of the site, for time stamps that name a zone; None: unknown.
+        highest_flag: the highest SSITC flag (0 good, 1 moderate, 2 discard) with which a flux counts as measured.
     """
 
     fluxes: Path | None = None
@@ -32,7 +35,14 @@ class ReadOptions:
     co2: float | None = None
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     mask_interpolated: bool = True
-    may_lack: Collection[str] = ()
+    utc_offset: float | None = None
+    highest_flag: int = 1
+
+
+def co2_from_option(forcing: dict[str, Column], options: ReadOptions, size: int) -> None:
+    """The user's CO2 in the place of a column that is not there or empty."""
+    if options.co2 is not None and ("co2" not in forcing or not np.isfinite(forcing["co2"].values).any()):
+        forcing["co2"] = Column(np.full(size, float(options.co2)), f"constant {options.co2:g}")
 
 
 class TowerFormat(abc.ABC):
@@ -50,6 +60,9 @@ class TowerFormat(abc.ABC):
 
     two_files: ClassVar[bool] = False
     """Whether weather and fluxes are two files. Otherwise `read_tower` refuses a second file."""
+
+    never_holds: ClassVar[Mapping[str, str]] = {}
+    """Required drivers that files of this format need not hold, and why. They are read as missing, with a warning."""
 
     @abc.abstractmethod
     def recognises(self, path: Path) -> bool:

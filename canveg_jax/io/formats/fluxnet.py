@@ -8,17 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from .. import humidity
 from ..arrays import Mask, Series
-from ..lai import leaf_area_index
 from ..measured import interpolated_samples
-from ..tower_dataset import Column, Target, TowerFileError, TowerTable
-from ..units import percent_to_fraction
-from .base import ReadOptions, TowerFormat
+from ..tower_dataset import Column, Target, TowerTable
+from ..units import co2_mole_fraction, deficit_in_hpa, percent_to_fraction
+from .base import ReadOptions, TowerFormat, co2_from_option
 from .csv import CsvHeader, TowerCsv, read_header
+from .leaf_area import lai_column, leaf_area
 
 DRIVER_COLUMNS: dict[str, tuple[str, ...]] = {
     "air_temperature": ("TA_F", "TA_F_MDS"),
@@ -58,15 +59,20 @@ BEST_DRIVER_FLAG = 1
 
 
 class Fluxnet(TowerFormat):
-    """FLUXNET2015, ONEFlux and FLUXNET-CH4 style files with filled variables and their flags."""
+    """FLUXNET2015, ONEFlux and FLUXMET files (AmeriFlux, ICOS, FLUXNET) with filled variables and their flags.
+
+    Formats with other names of columns subclass it and replace the tables.
+    """
 
     name = "fluxnet"
     expects = "TIMESTAMP_START and TIMESTAMP_END, filled columns such as TA_F or LE_F_MDS, no comment lines"
+    driver_columns: ClassVar[Mapping[str, tuple[str, ...]]] = DRIVER_COLUMNS
+    target_columns: ClassVar[Mapping[str, tuple[str, ...]]] = TARGET_COLUMNS
 
     def recognises(self, path: Path) -> bool:
         """Both stamps of a row, filled variables, and nothing above the header."""
         header = read_header(path)
-        return header is not None and header.both_stamps and is_filled(header)
+        return header is not None and header.both_stamps and is_filled(header) and not has_raw_beside_filled(header)
 
     def advice(self, path: Path) -> str | None:
         """Daily to yearly files have one column TIMESTAMP."""
@@ -82,31 +88,38 @@ class Fluxnet(TowerFormat):
         """Read one file; see `TowerFormat.read`. A column chosen for `vapour_pressure` is a deficit, hPa.
 
         Raises:
-            TowerFileError: a driver or LAI is missing, a chosen column does not exist, soil water is no percentage.
+            TowerFileError: LAI is missing, a chosen column does not exist, a unit cannot be right.
             ValueError: the time stamps are no regular series.
         """
-        file = TowerCsv(path)
-        names = file.header.names
+        file = TowerCsv(path, options.utc_offset)
+        names = file.names
+        tables = {**self.driver_columns, **self.target_columns, "precipitation": PRECIPITATION_COLUMNS}
         candidates = {
             name: [file.require(options.columns[name])] if name in options.columns else _expanded(columns, names)
-            for name, columns in (DRIVER_COLUMNS | TARGET_COLUMNS).items()
+            for name, columns in tables.items()
         }
         possible = [column for columns in candidates.values() for column in columns]
         flag_columns = {column: flag_column(column, names) for column in possible}
-        sigma_columns = {column: sigma_column(column, names) for name in TARGET_COLUMNS for column in candidates[name]}
-        rain = _first(PRECIPITATION_COLUMNS, names)
-        lai = options.columns.get("lai") if options.lai is None else options.lai
-        lai_column = file.require(lai) if isinstance(lai, str) else None
+        raw_columns = {column: raw_column(column, names) for column in possible}
+        sigma_columns = {
+            column: sigma_column(column, names) for name in self.target_columns for column in candidates[name]
+        }
+        lai = lai_column(options, file.require)
+        humidity_check = "RH" if "RH" in names else None
 
-        table = file.read([*possible, *flag_columns.values(), *sigma_columns.values(), rain, lai_column])
+        table = file.read(
+            [*possible, *flag_columns.values(), *raw_columns.values(), *sigma_columns.values(), humidity_check, lai]
+        )
         start, step = table.intervals()
         chosen = table.with_data(candidates)
-        drivers = {name: chosen[name] for name in DRIVER_COLUMNS if name in chosen}
-        targets = {name: chosen[name] for name in TARGET_COLUMNS if name in chosen}
-        _require_drivers(drivers, options, path.name)
+        drivers = {name: chosen[name] for name in self.driver_columns if name in chosen}
+        targets = {name: chosen[name] for name in self.target_columns if name in chosen}
         flags = {column: flag_columns[column] for column in chosen.values()}
+        raws = {column: raw_columns[column] for column in targets.values()}
         sigmas = {name: sigma_columns[column] for name, column in targets.items()}
-        numbers = table.numbers([*chosen.values(), *flags.values(), *sigmas.values(), rain, lai_column])
+        numbers = table.numbers(
+            [*chosen.values(), *flags.values(), *raws.values(), *sigmas.values(), humidity_check, lai]
+        )
 
         driver_flags = {name: numbers[flag] for name, column in drivers.items() if (flag := flags[column])}
         good = np.all([flag <= BEST_DRIVER_FLAG for flag in driver_flags.values()], axis=0) if driver_flags else None
@@ -122,27 +135,27 @@ class Fluxnet(TowerFormat):
             )
             for name, column in drivers.items()
         }
-        if "soil_water_content" in forcing:
-            forcing["soil_water_content"] = percent_to_fraction(forcing["soil_water_content"], path.name)
-        if "vapour_pressure" in forcing and "air_temperature" in forcing:
-            forcing["vapour_pressure"] = _from_deficit(forcing["air_temperature"], forcing["vapour_pressure"])
-        else:
-            forcing.pop("vapour_pressure", None)
-        if options.co2 is not None and ("co2" not in forcing or not np.isfinite(forcing["co2"].values).any()):
-            forcing["co2"] = Column(np.full(len(start), float(options.co2)), f"constant {options.co2:g}")
-        forcing["lai"] = leaf_area_index(
-            Column(numbers[lai], lai) if isinstance(lai, str) else lai, f"{path.name} ({self.name})", start, step
-        )
+        _in_our_units(forcing, numbers.get("RH"), path.name)
+        co2_from_option(forcing, options, len(start))
+        forcing["lai"] = leaf_area(options, lai, numbers, f"{file.label} ({self.name})", start, step)
         observed = {
             name: Target(
                 values=numbers[column],
-                measured=_measured(column, numbers[column], numbers[flag] if (flag := flags[column]) else None),
+                measured=_measured(
+                    column, numbers[column], numbers[flag] if (flag := flags[column]) else None,
+                    numbers[raw] if (raw := raws[column]) else None, _never_filled(column, names),
+                ),
                 source=column,
                 sigma=numbers[sigma] if (sigma := sigmas[name]) else None,
             )
             for name, column in targets.items()
-        }
-        unflagged = [column for column in targets.values() if not flags[column] and column not in NEVER_FILLED]
+        }  # fmt: skip
+        unflagged = [
+            column
+            for column in targets.values()
+            if not flags[column] and not raws[column] and not _never_filled(column, names)
+        ]
+        rain = chosen.get("precipitation")
         return TowerTable(
             start=start,
             step=step,
@@ -150,16 +163,43 @@ class Fluxnet(TowerFormat):
             targets=observed,
             precipitation=Column(numbers[rain], rain) if rain else None,
             forcing_good=good,
-            warnings=_warnings(forcing, unflagged, path.name),
-            attributes={"time_stamp": "start and end in file"},
+            warnings=_warnings(forcing, unflagged, file.label),
+            attributes={"time_stamp": "start and end in file", "choices": table.choices(chosen, candidates)},
+            looked_for={name: ", ".join(c) for name, c in self.driver_columns.items() if name not in OPTIONAL},
+        )
+
+
+def _in_our_units(forcing: dict[str, Column], relative_humidity: Series | None, what: str) -> None:
+    """Soil water as a fraction, vapour pressure in kPa from the deficit, CO2 as a mole fraction; in place."""
+    if "soil_water_content" in forcing:
+        forcing["soil_water_content"] = percent_to_fraction(forcing["soil_water_content"], what)
+    temperature, deficit = forcing.get("air_temperature"), forcing.pop("vapour_pressure", None)
+    if temperature is not None and deficit is not None:
+        deficit = deficit_in_hpa(deficit, temperature.values, relative_humidity)
+        forcing["vapour_pressure"] = _from_deficit(temperature, deficit)
+    if "co2" in forcing:
+        pressure = forcing.get("pressure")
+        forcing["co2"] = co2_mole_fraction(
+            forcing["co2"],
+            None if temperature is None else temperature.values,
+            None if pressure is None else pressure.values,
+            what,
         )
 
 
 def is_filled(header: CsvHeader) -> bool:
     """Whether variables are gap-filled the FLUXNET way; AmeriFlux BASE, which has the same stamps, has comment lines."""
     return not header.comments and any(
-        name.endswith(("_F", "_F_MDS")) or name.startswith(("NEE_VUT", "NEE_CUT")) for name in header.names
+        (name.endswith(("_F", "_F_MDS")) and not name.endswith("_PI_F")) or name.startswith(("NEE_VUT", "NEE_CUT"))
+        for name in header.names
     )
+
+
+def has_raw_beside_filled(header: CsvHeader) -> bool:
+    """Whether fluxes are filled the way of FLUXNET-CH4 (LE_F), and none the way of ONEFlux (LE_F_MDS, NEE_VUT_REF)."""
+    names = set(header.names)
+    oneflux = ("LE_F_MDS", "H_F_MDS", "NEE_VUT_REF", "NEE_CUT_REF", "TA_F_MDS", "TS_F_MDS_1")
+    return bool(names & {"LE_F", "H_F", "NEE_F", "FCH4_F"}) and not names & set(oneflux)
 
 
 def _first(candidates: Iterable[str], names: Collection[str]) -> str | None:
@@ -195,15 +235,10 @@ def sigma_column(column: str, names: Collection[str]) -> str | None:
     return wanted if wanted in names else None
 
 
-def _require_drivers(drivers: Mapping[str, str], options: ReadOptions, file_name: str) -> None:
-    for name, candidates in DRIVER_COLUMNS.items():
-        optional = name in OPTIONAL or name in options.may_lack
-        if name not in drivers and not optional and not (name == "co2" and options.co2 is not None):
-            advice = " or co2=<umol mol-1>" if name == "co2" else ""
-            raise TowerFileError(
-                f"{file_name}: no column for {name}; looked for {', '.join(candidates)}. Give "
-                f"columns={{'{name}': '<column>'}}{advice}."
-            )
+def raw_column(column: str, names: Collection[str]) -> str | None:
+    """The measured column beside a filled one (LE beside LE_F) where that has no flag of its own."""
+    raw = column.removesuffix("_F")
+    return raw if raw != column and raw in names and f"{column}_QC" not in names else None
 
 
 def flag_shares(flag: Series) -> dict[str, float]:
@@ -216,13 +251,24 @@ def flag_shares(flag: Series) -> dict[str, float]:
     }
 
 
-def _measured(column: str, values: Series, flag: Series | None) -> Mask:
-    """Samples with flag 0; without a flag those that no straight line or carried value put there."""
+def _measured(column: str, values: Series, flag: Series | None, raw: Series | None, never_filled: bool) -> Mask:
+    """Samples with flag 0; without a flag those that the raw column has too, or that no line or carried value put there.
+
+    A filled column (`_F`) with neither a flag nor a raw one beside it has no sample that is known to be measured.
+    """
+    present = np.isfinite(values)
     if flag is not None:
-        return (flag == 0) & np.isfinite(values)
-    if column in NEVER_FILLED:
-        return np.isfinite(values)
-    return np.isfinite(values) & ~interpolated_samples(values)
+        return (flag == 0) & present
+    if raw is not None:
+        return np.isfinite(raw) & present
+    if never_filled:
+        return present
+    return present & ~interpolated_samples(values) & (not column.endswith("_F"))
+
+
+def _never_filled(column: str, names: Collection[str]) -> bool:
+    """Whether a column holds measurements only: it has a filled twin, or is of a kind that has none."""
+    return column in NEVER_FILLED or f"{column}_F" in names or f"{column}_F_MDS" in names
 
 
 def _from_deficit(temperature: Column, deficit: Column) -> Column:
@@ -243,7 +289,10 @@ def _warnings(forcing: Mapping[str, Column], unflagged: Iterable[str], file_name
         "kept; 'forcing_good' is false in these rows."
     ] if worst else []  # fmt: skip
     return texts + [
-        f"{file_name}: '{column}' has no quality flag '{column}_QC'; samples on straight lines or in runs of "
+        f"{file_name}: '{column}' has no quality flag '{column}_QC' and no column of measurements beside it; none of its samples "
+        "counts as measured."
+        if column.endswith("_F")
+        else f"{file_name}: '{column}' has no quality flag '{column}_QC'; samples on straight lines or in runs of "
         "equal values are taken as filled, all others as measured."
         for column in unflagged
     ]

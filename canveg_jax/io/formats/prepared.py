@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..lai import leaf_area_index
 from ..measured import interpolated_samples
 from ..timestamps import check_step
 from ..tower_dataset import Column, Target, TowerFileError, TowerTable
-from .base import ReadOptions, TowerFormat
+from ..units import co2_mole_fraction
+from .base import ReadOptions, TowerFormat, co2_from_option
 from .csv import CsvColumns, TowerCsv, read_header
+from .leaf_area import lai_column, leaf_area
 
 FORCING_PREFIXES: dict[str, tuple[str, ...]] = {
     "air_temperature": ("ta",),
@@ -29,8 +30,6 @@ FORCING_PREFIXES: dict[str, tuple[str, ...]] = {
     "longwave_in": ("lw_in",),
 }
 """Beginning of the column name, in lower case; the first column in file order counts."""
-
-OPTIONAL = ("observed_canopy_height", "longwave_in")
 
 TARGET_COLUMNS: dict[str, tuple[str, ...]] = {
     "latent_heat": ("LE", "LE_F_MDS"),
@@ -67,26 +66,21 @@ class Prepared(TowerFormat):
             TowerFileError: a driver or LAI is missing, a chosen column does not exist, the files do not belong together.
             ValueError: the time stamps are no regular series.
         """
-        file = TowerCsv(path)
+        file = TowerCsv(path, options.utc_offset)
         chosen = _choose_forcing(file, options)
-        lai = (
-            (options.columns.get("lai") or prefixed(("lai",), file.header.names))
-            if options.lai is None
-            else options.lai
-        )
-        lai_column = file.require(lai) if isinstance(lai, str) else None
-        table = file.read([*chosen.values(), lai_column])
+        lai = lai_column(options, file.require, default=prefixed(("lai",), file.names))
+        table = file.read([*chosen.values(), lai])
 
         stamps, end_of_interval = _single_stamps(table, path.name)
         step = check_step(stamps, path.name)
         start = stamps if (options.time_stamp or end_of_interval) == "start" else stamps - step
-        numbers = table.numbers([*chosen.values(), lai_column])
+        numbers = table.numbers([*chosen.values(), lai])
         forcing = {name: Column(numbers[column], column) for name, column in chosen.items()}
-        if "co2" not in forcing and options.co2 is not None:
-            forcing["co2"] = Column(np.full(len(start), float(options.co2)), f"constant {options.co2:g}")
-        forcing["lai"] = leaf_area_index(
-            Column(numbers[lai], lai) if isinstance(lai, str) else lai, f"{path.name} ({self.name})", start, step
-        )
+        co2_from_option(forcing, options, len(start))
+        if "co2" in forcing and {"air_temperature", "pressure"} <= forcing.keys():
+            temperature, pressure = forcing["air_temperature"].values, forcing["pressure"].values
+            forcing["co2"] = co2_mole_fraction(forcing["co2"], temperature, pressure, path.name)
+        forcing["lai"] = leaf_area(options, lai, numbers, f"{path.name} ({self.name})", start, step)
         targets, precipitation = _read_fluxes(stamps, path.name, options)
         return TowerTable(
             start=start,
@@ -94,7 +88,14 @@ class Prepared(TowerFormat):
             forcing=forcing,
             targets=targets,
             precipitation=precipitation,
-            attributes={"time_stamp": options.time_stamp or "as in file"},
+            attributes={
+                "time_stamp": options.time_stamp or "as in file",
+                "choices": table.choices(chosen, {}) + [f"{name}: {target.source}" for name, target in targets.items()],
+            },
+            looked_for={
+                name: f"a name that begins with {' or '.join(prefixes)} (upper or lower case)"
+                for name, prefixes in FORCING_PREFIXES.items()
+            },
         )
 
 
@@ -108,11 +109,6 @@ def _choose_forcing(file: TowerCsv, options: ReadOptions) -> dict[str, str]:
         found = file.require(given) if given else prefixed(prefixes, names, but_not=not_photon_flux)
         if found:
             chosen[name] = found
-        elif name not in (*OPTIONAL, *options.may_lack) and not (name == "co2" and options.co2 is not None):
-            raise TowerFileError(
-                f"{file.path.name}: no column for {name}; its name must begin with {' or '.join(prefixes)} (upper "
-                f"or lower case). Rename the column or give columns={{'{name}': '<column>'}}."
-            )
     return chosen
 
 
@@ -143,7 +139,7 @@ def _read_fluxes(
     """Targets and precipitation of the second file, nothing without one. Its rows must be those of the first."""
     if options.fluxes is None:
         return {}, None
-    file = TowerCsv(options.fluxes)
+    file = TowerCsv(options.fluxes, options.utc_offset)
     names = file.header.names
     chosen = {}
     for name, candidates in TARGET_COLUMNS.items():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from canveg_jax.io import TowerDataWarning, TowerFileError, read_tower
-from canveg_jax.io.formats.ameriflux import columns_of
+from canveg_jax.io.formats.sensor_names import columns_of
 from canveg_jax.io.humidity import oneflux_saturation_vapour_pressure, saturation_vapour_pressure_kpa
 from canveg_jax.io.stand_ins import STAND_INS
 from canveg_jax.physics.thermodynamics import saturation_vapour_pressure
@@ -96,7 +96,7 @@ def test_humidity_from_whatever_there_is(written):
     data = data.drop(columns="VPD_PI")
     path = written(data)
     np.testing.assert_allclose(read_tower(path, lai=1.0)["vapour_pressure"], 9.0 * data["PA"] / 1000)
-    with pytest.raises(TowerFileError, match="no humidity; looked for RH, VPD, H2O"):
+    with pytest.raises(TowerFileError, match="no column for vapour_pressure; looked for RH, VPD, H2O"):
         read_tower(written(data.drop(columns="H2O")), lai=1.0)
     with_both = read_tower(written(frame()), lai=1.0, columns={"vapour_pressure": "H2O"})
     assert with_both["vapour_pressure"].attrs["source_column"] == "PA, H2O"

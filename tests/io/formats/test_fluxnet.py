@@ -28,7 +28,7 @@ def frame(rows=ROWS, minutes=30, start="2018-12-31 00:00"):
         "VPD_F": 10 * (oneflux_saturation_vapour_pressure(temperature) - vapour),
         "PA_F": 98 + rng.random(rows), "P_F": 0.0, "WS_F": 1 + rng.random(rows), "USTAR": 0.2 + rng.random(rows),
         "CO2_F_MDS": 400 + rng.random(rows), "TS_F_MDS_1": 9.0, "TS_F_MDS_4": 11.0, "TS_F_MDS_10": 12.0,
-        "SWC_F_MDS_1": 20 + rng.random(rows), "NETRAD": 100 * rng.standard_normal(rows),
+        "SWC_F_MDS_1": 20 + rng.random(rows), "NETRAD": 60 * rng.standard_normal(rows),
         "LE_F_MDS": 60 * rng.standard_normal(rows), "LE_CORR": 90 * rng.standard_normal(rows),
         "H_F_MDS": 60 * rng.standard_normal(rows), "G_F_MDS": 20 * rng.standard_normal(rows),
         "NEE_VUT_REF": 5 * rng.standard_normal(rows), "LE_RANDUNC": 12.0, "LE_CORR_JOINTUNC": 20.0,
@@ -171,7 +171,8 @@ def test_a_target_without_flag_is_judged_by_its_lines(written):
 
 def test_leaf_area_from_dates_is_linear_between_them_and_missing_outside(written):
     dates = pd.to_datetime(["2018-12-31 06:15", "2019-01-01 18:15"])
-    tower = read_tower(written(frame()), lai=pd.Series([1.0, 4.0], index=dates))
+    with pytest.warns(TowerDataWarning, match="leaf area .* is missing in 23 of 96 half-hours, 2018-12-31 to"):
+        tower = read_tower(written(frame()), lai=pd.Series([1.0, 4.0], index=dates))
     lai = tower["lai"].values
     assert np.isnan(lai[:12]).all() and np.isnan(lai[85:]).all()
     np.testing.assert_allclose(lai[12:85], 1.0 + 3.0 * np.arange(73) / 72, rtol=1e-12)
@@ -199,7 +200,10 @@ def test_unusable_leaf_area(written, lai, message):
     [
         (lambda d: d.drop(columns="TA_F"), "no column for air_temperature; looked for TA_F, TA_F_MDS"),
         (lambda d: d.drop(columns="CO2_F_MDS"), r"no column for co2; .* or co2=<umol mol-1>"),
-        (lambda d: d.assign(SWC_F_MDS_1=d["SWC_F_MDS_1"] / 100), "looks like a fraction"),
+        (
+            lambda d: d.assign(SWC_F_MDS_1=d["SWC_F_MDS_1"] * np.where(np.arange(ROWS) < 40, 1, 0.01)),
+            "change in row 40",
+        ),
         (lambda d: d.assign(PA_F=d["PA_F"] * 10), "expected kPa, this looks like hPa"),
     ],
 )

@@ -1,0 +1,192 @@
+"""Clock and place of a tower file: measured shortwave against the computed sun."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from .arrays import Series
+from .sun import sine_of_elevation
+from .tower_dataset import TowerFileError
+
+LEAST_DAYS = 5
+"""Days with sunshine that a judgement needs."""
+
+MOST_DAYS = 120
+"""Days that are looked at, spread over the record."""
+
+LEAST_CORRELATION = 0.75
+"""Between measured and computed sun; a file that never reaches it is not judged."""
+
+WARN_HOURS, REFUSE_HOURS = 1.0 / 3.0, 1.5
+SHIFTS = np.arange(-12.0, 12.0, 0.25)
+"""Hours that are tried."""
+
+PIECE_DAYS, PIECE_HOURS, LEAST_CORRELATION_OF_PIECE = 30, 0.6, 0.85
+NEAR_SHIFTS = np.arange(-2.0, 2.25, 0.25)
+"""For pieces of the record, of which one may be on daylight saving time."""
+
+NIGHT = -0.1
+"""Sine of the elevation (6 degrees below the horizon) under which no sunlight is measured."""
+
+LARGEST_SHARE_AT_NIGHT = 0.02
+
+
+class Place(NamedTuple):
+    """Where a file says, or a user says, that a tower is."""
+
+    latitude: float
+    longitude: float
+    utc_offset: float
+
+
+class Clock(NamedTuple):
+    """What the sun says about the clock of a file.
+
+    Args:
+        shift: hours by which the measured sun is later than the computed one.
+        correlation: of the two when the shift is taken away.
+        at_night: the share of the measured shortwave that falls into the computed night when the shift is taken away.
+    """
+
+    shift: float
+    correlation: float
+    at_night: float
+
+
+def clock_of(
+    shortwave: Series,
+    start: pd.DatetimeIndex,
+    step: pd.Timedelta,
+    place: Place,
+    shifts: np.ndarray = SHIFTS,
+    days: int = MOST_DAYS,
+) -> Clock | None:
+    """Compare measured shortwave (W m-2, `[time]`) with the sun at a place; None where too few days have a clear course.
+
+    The shift is where the correlation of both is largest, by a parabola through the three best quarters of an hour. Days
+    are weighed by their sunshine, so overcast ones count little.
+    """
+    rows = _sunny_days(shortwave, step, days)
+    if rows is None:
+        return None
+    measured = np.maximum(shortwave[rows], 0.0)
+    middle = pd.DatetimeIndex(start[rows] + step / 2)
+
+    def computed(shift: float) -> Series:
+        moved = pd.DatetimeIndex(middle - pd.Timedelta(hours=shift))
+        return sine_of_elevation(moved, place.latitude, place.longitude, place.utc_offset)
+
+    correlation = np.array([_correlation(measured, np.maximum(computed(s), 0.0)) for s in shifts])
+    best = int(np.argmax(correlation))
+    around = correlation[[(best - 1) % len(shifts), best, (best + 1) % len(shifts)]]
+    curvature = around[0] - 2.0 * around[1] + around[2]
+    fine = 0.5 * (around[0] - around[2]) / curvature if curvature < 0.0 else 0.0
+    shift = float((shifts[best] + 0.25 * np.clip(fine, -0.5, 0.5) + 12.0) % 24.0 - 12.0)
+    night = computed(shift) < NIGHT
+    return Clock(shift, float(correlation[best]), float(measured[night].sum() / max(measured.sum(), 1e-9)))
+
+
+def check_clock(shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place, what: str) -> list[str]:
+    """Warnings about clock and place; none where they agree with the sun or cannot be judged.
+
+    Raises:
+        TowerFileError: the sun of the file is more than 1.5 hours away from that of the place; the message has the offset
+            that fits.
+    """
+    clock = clock_of(shortwave, start, step, place)
+    if clock is None:
+        return []
+    where = f"latitude {place.latitude:g}, longitude {place.longitude:g}, utc_offset {place.utc_offset:g}"
+    at_night = [
+        f"{what}: {100 * clock.at_night:.0f} % of the measured shortwave fall into the night at {where}. Check the "
+        "sign of the latitude, "
+        "and the dates."
+    ]
+    if clock.correlation < LEAST_CORRELATION:
+        return (
+            at_night
+            if clock.correlation > LEAST_CORRELATION / 2 and clock.at_night > 5 * LARGEST_SHARE_AT_NIGHT
+            else []
+        )
+    text = f"{what}: the measured shortwave comes {_in_words(clock.shift)} than the sun at {where}. {_advice(clock.shift, place)}"
+    if abs(clock.shift) > REFUSE_HOURS:
+        raise TowerFileError(text)
+    if pieces := _shifted_pieces(shortwave, start, step, place):
+        return [
+            f"{what}: in a part of the record the measured shortwave is not where the sun is at {where}: "
+            f"{'; '.join(pieces)}. Was the "
+            "clock on daylight saving time, or set? Correct the stamps there, or leave that part out."
+        ]
+    if abs(clock.shift) > WARN_HOURS:
+        return [text]
+    if clock.at_night > LARGEST_SHARE_AT_NIGHT:
+        return at_night
+    return []
+
+
+def _in_words(shift: float) -> str:
+    return f"{abs(shift):.1f} h {'later' if shift > 0 else 'earlier'}"
+
+
+def _shifted_pieces(shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place) -> list[str]:
+    """Pieces of `PIECE_DAYS` that are off while most of the record is not, in words; neighbours are one."""
+    rows = round(PIECE_DAYS * (pd.Timedelta(days=1) / step))
+    judged: list[tuple[int, int, float]] = []
+    for first in range(0, len(shortwave), rows):
+        part = slice(first, min(first + rows, len(shortwave)))
+        clock = clock_of(shortwave[part], start[part], step, place, NEAR_SHIFTS, PIECE_DAYS)
+        if clock is not None and clock.correlation >= LEAST_CORRELATION_OF_PIECE:
+            judged.append((part.start, part.stop - 1, clock.shift))
+    off = [piece for piece in judged if abs(piece[2]) > PIECE_HOURS]
+    if not off or len(off) > len(judged) / 2:
+        return []
+    joined: list[list[tuple[int, int, float]]] = []
+    for piece in off:
+        if joined and joined[-1][-1][1] + 1 == piece[0] and joined[-1][-1][2] * piece[2] > 0:
+            joined[-1].append(piece)
+        else:
+            joined.append([piece])
+    texts = [
+        f"{_in_words(float(np.mean([p[2] for p in group])))} from {start[group[0][0]]:%Y-%m-%d} to {start[group[-1][1]]:%Y-%m-%d}"
+        for group in joined
+    ]
+    return texts if len(texts) <= 5 else [*texts[:5], f"and in {len(texts) - 5} more pieces"]
+
+
+def _advice(shift: float, place: Place) -> str:
+    """What would bring the sun of the file and that of the place together."""
+    fitting = (place.utc_offset + shift + 12.0) % 24.0 - 12.0
+    advice = f"utc_offset = {round(2.0 * fitting) / 2.0:g} would fit"
+    mirrored = (shift - 2.0 * place.longitude / 15.0 + 12.0) % 24.0 - 12.0
+    if abs(mirrored) < WARN_HOURS and abs(place.longitude) > 7.5:
+        advice += f", or longitude = {-place.longitude:g} (degrees east)"
+    if abs(abs(shift) - 0.5) < 0.15:
+        advice += "; half an hour is also what end stamps read as start stamps make, or the reverse (time_stamp)"
+    if abs(fitting) < 0.25 < abs(place.utc_offset):
+        advice += ": the stamps are in UTC. Write them in local standard time, or give the offset of the stamps"
+    return advice + "."
+
+
+def _sunny_days(shortwave: Series, step: pd.Timedelta, most: int) -> np.ndarray | None:
+    """Rows of up to `most` days without gaps that have sun; None if there are not enough."""
+    in_a_day = round(pd.Timedelta(days=1) / step)
+    days = len(shortwave) // in_a_day
+    if days < LEAST_DAYS:
+        return None
+    table = shortwave[: days * in_a_day].reshape(days, in_a_day)
+    complete = np.asarray(np.isfinite(table).all(axis=1))
+    sunny = complete & (np.where(complete[:, None], table, 0.0).max(axis=1) > 100.0)
+    chosen = np.flatnonzero(sunny)
+    if chosen.size < LEAST_DAYS:
+        return None
+    chosen = chosen[np.unique(np.linspace(0, chosen.size - 1, min(most, chosen.size)).astype(int))]
+    return (chosen[:, None] * in_a_day + np.arange(in_a_day)).ravel()
+
+
+def _correlation(a: Series, b: Series) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale > 0.0 else -1.0

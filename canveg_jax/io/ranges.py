@@ -1,0 +1,43 @@
+"""What a flux can be: ranges outside which a number of a tower is no measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .tower_dataset import Target
+
+FLUX_RANGES: dict[str, tuple[float, float]] = {
+    "latent_heat": (-450.0, 900.0), "sensible_heat": (-450.0, 900.0), "ground_heat": (-250.0, 400.0),
+    "net_radiation": (-200.0, 1100.0), "nee": (-100.0, 100.0), "soil_respiration": (-10.0, 100.0),
+}  # fmt: skip
+"""Plausible ranges of AmeriFlux [Chu2023] for half-hours, in the units of `TARGET_TABLE`."""
+
+MARGIN = 0.05
+"""Share of its width by which a range is widened on either side."""
+
+
+def plausible_range(name: str) -> tuple[float, float]:
+    """The range of a flux, widened by `MARGIN`."""
+    lower, upper = FLUX_RANGES[name]
+    return lower - MARGIN * (upper - lower), upper + MARGIN * (upper - lower)
+
+
+def only_plausible(targets: Mapping[str, Target], what: str) -> tuple[dict[str, Target], list[str]]:
+    """The observed fluxes, with samples outside their range not measured, and one text for each flux that has such samples."""
+    checked, texts = {}, []
+    for name, target in targets.items():
+        lower, upper = plausible_range(name)
+        measured = np.asarray(target.measured, dtype=bool)
+        outside = np.isfinite(target.values) & ((target.values < lower) | (target.values > upper))
+        count = int((outside & measured).sum())
+        if count:
+            rows = np.flatnonzero(outside & measured)
+            texts.append(
+                f"{what}: {name} (column {target.source}): {count} sample(s) outside the plausible range {lower:g} "
+                f"to {upper:g} do "
+                f"not count as measured, first {target.values[rows[0]]:g} in row {rows[0]}."
+            )
+        checked[name] = target._replace(measured=measured & ~outside, outside=int(outside.sum()))
+    return checked, texts

@@ -1,0 +1,108 @@
+"""Clock and place of a file, judged by its shortwave."""
+
+import numpy as np
+import pandas as pd
+import pvlib
+import pytest
+
+from canveg_jax import Site
+from canveg_jax.io import TowerDataWarning, TowerFileError, read_tower
+from canveg_jax.io.clock import Place, check_clock, clock_of
+from canveg_jax.io.sun import sine_of_elevation
+from canveg_jax.io.time_zone import standard_offset
+from tests.io import lookalikes
+from tests.io.lookalikes import weather
+
+STEP = pd.Timedelta(minutes=30)
+HELSINKI = (60.0, 24.0, 2.0)
+
+
+def site(**changes):
+    constants = dict(name="X", latitude=60.0, longitude=24.0, utc_offset=2.0, canopy_height=1.0, measurement_height=5.0)
+    return Site(**{**constants, **changes})
+
+
+@pytest.fixture(scope="module")
+def north():
+    return weather(10, place=HELSINKI)
+
+
+@pytest.fixture
+def path(tmp_path, north):
+    file = tmp_path / "tower.csv"
+    file.write_text(lookalikes.fluxnet(north))
+    return file
+
+
+def test_the_sun_agrees_with_an_almanac():
+    time = pd.date_range("2020-01-01", "2020-12-31", freq="97min")
+    for latitude, longitude, offset in ((38.1, -121.5, -8.0), (-33.0, 150.0, 10.0), (68.0, 27.0, 2.0)):
+        almanac = pvlib.solarposition.get_solarposition(time - pd.Timedelta(hours=offset), latitude, longitude)
+        expected = np.sin(np.radians(almanac["elevation"].to_numpy()))
+        # 0.003 of the series, and half a day of the calendar, in which the declination changes by up to 0.0035
+        np.testing.assert_allclose(sine_of_elevation(time, latitude, longitude, offset), expected, atol=0.0065)
+
+
+def test_a_right_clock_says_nothing(path):
+    read_tower(path, lai=2.0, site=site())
+    read_tower(path, lai=2.0)  # and without a site there is nothing to compare with
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"utc_offset": 0.0}, "2.0 h later than the sun at .*utc_offset 0. utc_offset = 2 would fit"),
+        ({"utc_offset": -2.0}, "4.0 h later .* utc_offset = 2 would fit"),
+        ({"longitude": -24.0}, r"3.2 h earlier .* utc_offset = -1 would fit, or longitude = 24 \(degrees east\)"),
+    ],
+)
+def test_a_wrong_offset_or_longitude_is_refused_with_the_one_that_fits(path, changes, message):
+    with pytest.raises(TowerFileError, match=message):
+        read_tower(path, lai=2.0, site=site(**changes))
+
+
+def test_stamps_in_utc_are_named(tmp_path, north):
+    utc = north.copy()
+    utc.index = pd.DatetimeIndex(north.index) - pd.Timedelta(hours=2)
+    file = tmp_path / "utc.csv"
+    file.write_text(lookalikes.fluxnet(utc))
+    with pytest.raises(TowerFileError, match="2.0 h earlier .* utc_offset = 0 would fit: the stamps are in UTC"):
+        read_tower(file, lai=2.0, site=site())
+
+
+def test_an_hour_off_is_a_warning(path):
+    with pytest.warns(TowerDataWarning, match="1.0 h later than the sun at .* utc_offset = 2 would fit"):
+        read_tower(path, lai=2.0, site=site(utc_offset=1.0))
+
+
+def test_the_wrong_hemisphere_shows_at_night(path):
+    with pytest.warns(
+        TowerDataWarning, match="% of the measured shortwave fall into the night at latitude -60.*sign of the latitude"
+    ):
+        read_tower(path, lai=2.0, site=site(latitude=-60.0))
+
+
+def test_a_part_on_daylight_saving_time_is_found():
+    data = weather(180, start="2019-02-01", place=HELSINKI)
+    shortwave, start = data["SW"].to_numpy().copy(), pd.DatetimeIndex(data.index)
+    assert check_clock(shortwave, start, STEP, Place(*HELSINKI), "t.csv") == []
+    shortwave[90 * 48 : 150 * 48] = np.roll(shortwave[90 * 48 : 150 * 48], 2)
+    (text,) = check_clock(shortwave, start, STEP, Place(*HELSINKI), "t.csv")
+    assert "1.0 h later from 2019-05-02 to 2019-06-30. Was the clock on daylight saving time" in text
+
+
+def test_too_little_or_no_sun_is_not_judged():
+    data, place = weather(4), Place(38.1, 60.0, -8.0)
+    start = pd.DatetimeIndex(data.index)
+    assert clock_of(data["SW"].to_numpy(), start, STEP, place) is None
+    noise = np.random.default_rng(3).uniform(0, 600, 960)
+    assert check_clock(noise, pd.date_range("2019-01-01", periods=960, freq="30min"), STEP, place, "t.csv") == []
+    assert clock_of(np.full(960, np.nan), pd.date_range("2019-01-01", periods=960, freq="30min"), STEP, place) is None
+
+
+@pytest.mark.parametrize(
+    ("zone", "offset"),
+    [("America/Chicago", -6.0), ("Australia/Sydney", 10.0), ("UTC", 0.0), ("", None), ("Nowhere", None)],
+)
+def test_standard_time_of_a_zone(zone, offset):
+    assert standard_offset(zone) == offset
