@@ -11,6 +11,7 @@ from .tower_dataset import Target
 FLUX_RANGES: dict[str, tuple[float, float]] = {
     "latent_heat": (-450.0, 900.0), "sensible_heat": (-450.0, 900.0), "ground_heat": (-250.0, 400.0),
     "net_radiation": (-200.0, 1100.0), "nee": (-100.0, 100.0), "soil_respiration": (-10.0, 100.0),
+    "gpp": (-100.0, 100.0), "shortwave_out": (0.0, 800.0), "longwave_out": (100.0, 750.0),
 }  # fmt: skip
 """Plausible ranges of AmeriFlux [Chu2023] for half-hours, in the units of `TARGET_TABLE`."""
 
