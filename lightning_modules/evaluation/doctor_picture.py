@@ -96,7 +96,7 @@ def _availability(axes: Axes, dataset: xr.Dataset, examination: Examination) -> 
         axes.plot([], [], "s", color=colour, label=name, ms=8, mec="0.6", mew=0.5)
     axes.legend(ncols=4, loc="lower right", bbox_to_anchor=(1.0, 1.0))
     usable = f"{examination.usable} of {examination.half_hours} half-hours usable"
-    axes.set_title(f"What is there: {usable}")
+    axes.set_title(f"What is there: {usable} (filled forcing is drawn as measured; its share stands in the table)")
     _dates(axes)
 
 
