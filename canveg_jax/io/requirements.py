@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -21,18 +21,21 @@ def lacking_drivers(table: TowerTable) -> list[str]:
     return [name for name in REQUIRED if name not in table.forcing]
 
 
-def with_required_drivers(table: TowerTable, never_holds: Mapping[str, str], what: str) -> TowerTable:
+def with_required_drivers(
+    table: TowerTable, never_holds: Mapping[str, str], what: str, may_lack: Collection[str] = ()
+) -> TowerTable:
     """The table with every required driver; those that its format need not hold are missing throughout, with a warning.
 
     Args:
         table: of one tower.
         never_holds: drivers that the format need not hold, and why.
         what: the file, for messages.
+        may_lack: drivers that may stay away, as something else takes their place.
 
     Raises:
         TowerFileError: other drivers are lacking; the message names all of them and the columns that were looked for.
     """
-    lacking = lacking_drivers(table)
+    lacking = [name for name in lacking_drivers(table) if name not in may_lack]
     if refused := [name for name in lacking if name not in never_holds]:
         parts = [f"{name}; looked for {table.looked_for.get(name, name)}" for name in refused]
         advice = ", ".join(f"'{name}': '<column>'" for name in refused)

@@ -13,7 +13,7 @@ from canveg_jax import FORCING_TABLE, ForcingError
 from canveg_jax.io import forcing_complete
 from canveg_jax.io.antecedents import ANTECEDENTS
 from canveg_jax.io.completeness import table_of_costs
-from canveg_jax.io.daily_weather import DAILY
+from canveg_jax.io.daily_weather import DAILY, DAILY_DRIVERS, index_of_day
 
 from .order import Repeated
 from .targets import DEFAULT_TARGETS, check_targets
@@ -152,6 +152,27 @@ def _costs(towers: Sequence[xr.Dataset], rows: Sequence[np.ndarray] | None) -> s
     return "\n".join(
         f"{name}: {table_of_costs(part)}" for name, part in zip(names, asked, strict=True) if part.sizes["time"]
     )
+
+
+def _daily_weather(
+    towers: Sequence[xr.Dataset], kept: Sequence[np.ndarray], dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Daily means of all towers one after the other `[day, driver]`; of each half-hour its day there, and the first of its tower.
+
+    A tower whose record has none (`with_antecedents`) has a single day without numbers.
+    """
+    tables, days, firsts, first = [], [], [], 0
+    for tower, rows in zip(towers, kept, strict=True):
+        table = tower[DAILY].values if DAILY in tower else np.full((1, len(DAILY_DRIVERS)), np.nan)
+        day = index_of_day(tower)[rows] if DAILY in tower else np.zeros(len(rows), np.int64)
+        tables.append(table)
+        days.append(first + day)
+        firsts.append(np.full(len(rows), first))
+        first += len(table)
+    return (
+        torch.as_tensor(np.concatenate(tables), dtype=dtype), torch.as_tensor(np.concatenate(days)),
+        torch.as_tensor(np.concatenate(firsts)),
+    )  # fmt: skip
 
 
 def _require_forcing(tower: xr.Dataset, index: int) -> None:

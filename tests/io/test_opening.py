@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from canveg_jax.io import TowerFileError, read_tower
+from canveg_jax.io.formats import csv as csv_module
+from canveg_jax.io.formats import csv_threads
 from tests.io import lookalikes
 from tests.io.lookalikes import archive, fluxnet, weather
 
@@ -172,3 +174,31 @@ def test_an_encrypted_archive(tmp_path, text):
 def test_no_such_file(tmp_path):
     with pytest.raises(TowerFileError, match="no file '.*nothing.csv'. Give the path of a tower file"):
         read_tower(tmp_path / "nothing.csv", lai=2.0)
+
+
+@pytest.mark.parametrize("block", [200, 3000, 1 << 24])
+def test_large_files_are_read_in_blocks(same, text, monkeypatch, block):
+    monkeypatch.setattr(csv_threads, "LARGE", 1)
+    monkeypatch.setattr(csv_threads, "BLOCK", block)
+    calls = []
+    parse = csv_threads.parse_in_blocks
+    monkeypatch.setattr(csv_module, "parse_in_blocks", lambda *a: calls.append(a) or parse(*a))
+    same(("# a comment\n\n" + text + "\n\n").encode().replace(b"# a comment\n", b""))
+    assert len(calls) == 1
+    same(text.replace("\n", "\r").encode())  # without line ends: in one piece
+    same(text.encode("utf-16"))
+    assert len(calls) == 1
+    quoted = text.replace("NIGHT", '"NIGHT\t"').replace("\n201906020000", '\n"201906020000"')
+    same(quoted.encode())
+
+
+def test_blocks_notice_what_a_whole_file_notices(tmp_path, text, monkeypatch):
+    monkeypatch.setattr(csv_threads, "LARGE", 1)
+    monkeypatch.setattr(csv_threads, "BLOCK", 3000)
+    path = tmp_path / "broken.csv"
+    path.write_text(text.replace("201906010200,", "201906010200,7,", 1))
+    with pytest.raises(TowerFileError, match=r"row 3 \(line 5\) has 74 fields, expected 73"):
+        read_tower(path, lai=2.0)
+    path.write_text(text.replace("\n", '\n"', 3))
+    with pytest.raises(TowerFileError, match="quotation mark"):
+        read_tower(path, lai=2.0)

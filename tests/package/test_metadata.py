@@ -21,6 +21,7 @@ NEEDED_UNSEEN = {
     "flatbuffers": "jax.export writes programs with it",
     "h5netcdf": "xarray finds it by the name of the engine",
     "h5py": "h5netcdf",
+    "openpyxl": "pandas",
 }
 """Dependencies that no import of the packages shows, and what needs them."""
 

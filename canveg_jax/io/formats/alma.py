@@ -46,6 +46,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "ground_heat": ("Qg",),
     "net_radiation": ("Rnet",),
     "nee": ("NEE",),
+    "gpp": ("GPP", "GPP_DT"),
+    "shortwave_out": ("SWup",),
+    "longwave_out": ("LWup",),
 }
 LAI_VARIABLES = ("LAI", "LAI_alternative")
 AFTERWARDS = 101
@@ -352,6 +355,8 @@ def _target(column: str, file: AlmaFile) -> Target:
     values, flag = file.series(column), file.flag(column)
     if flag is None and column.endswith("_cor"):
         flag = file.flag(column.removesuffix("_cor"))
+    if column.startswith("GPP"):  # a partition of NEE, as good as the NEE it was made from
+        flag = file.flag("NEE")
     measured = np.isfinite(values) & (np.ones(values.shape, dtype=bool) if flag is None else flag == 0)
     sigma = file.series(f"{column}_uc") if f"{column}_uc" in file.names else None
     return Target(values=values, measured=measured, source=column, sigma=sigma)

@@ -10,9 +10,9 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from ..timestamps import check_step, parse_stamps, stamps_from_day_and_hour
 from ..tower_dataset import TowerFileError
 from .choices import choose_by_share, text_of_choices
 from .csv_rows import CollectedRows, CountingFile
+from .csv_threads import in_blocks, parse_in_blocks
 
 MISSING = (
     "NA", "NaN", "nan", "NAN", "N/A", "#N/A", "n/a", "NULL", "null", "None", "none", "", " ", "-", "--", "?",
@@ -163,29 +164,40 @@ class TowerCsv:
             )
         width = max(len(header.names), len(header.first_row))
         tokens = {name: str(position) for name, position in positions.items()}
-        collected = CollectedRows(self.label, tokens, text)
+        options = dict(
+            sep=header.delimiter, decimal=header.decimal, header=None, names=[str(i) for i in range(width)],
+            usecols=sorted(tokens.values(), key=int), index_col=False, na_values=list(MISSING), keep_default_na=False,
+            dtype={tokens[name]: str for name in text}, encoding=self.file.encoding, encoding_errors="replace",
+            low_memory=False, skipinitialspace=True,
+        )  # fmt: skip
         try:
-            with (
-                self.file.opened() as content,
-                CountingFile(content, header.delimiter.encode()) as counter,
-                pd.read_csv(
-                    io.BufferedReader(counter, COUNTED_AT_ONCE), sep=header.delimiter, decimal=header.decimal,
-                    skiprows=header.above + 1, header=None,
-                    names=[str(i) for i in range(width)], usecols=sorted(tokens.values(), key=int), index_col=False,
-                    na_values=list(MISSING), keep_default_na=False, dtype={tokens[name]: str for name in text},
-                    encoding=self.file.encoding, encoding_errors="replace", low_memory=False, skipinitialspace=True,
-                    chunksize=ROWS_AT_ONCE,
-                ) as parts,
-            ):  # fmt: skip
-                for part in parts:
-                    collected.add(part)
-        except pd.errors.EmptyDataError:
-            pass  # a header without rows: the time stamps say so
+            collected, delimiters = self._rows(lambda: CollectedRows(self.label, tokens, text), options)
         except (pd.errors.ParserError, csv.Error, UnicodeError) as error:
             raise TowerFileError(f"{self.label}: {_in_plain_words(str(error))}") from None
-        if counter.count != header.delimiters_above + collected.rows * (len(header.first_row) - 1):
+        if delimiters != header.delimiters_above + collected.rows * (len(header.first_row) - 1):
             self._refuse_longer_rows(width)
         return CsvColumns(self.label, header, collected, self._utc_offset)
+
+    def _rows(self, empty: Callable[[], CollectedRows], options: dict[str, Any]) -> tuple[CollectedRows, int]:
+        """The rows of the file, and how many delimiters it has."""
+        delimiter = self.header.delimiter.encode()
+        if in_blocks(self.file):
+            collected = empty()
+            try:
+                return collected, parse_in_blocks(self.file, self.header.above + 1, options, collected.add, delimiter)
+            except pd.errors.ParserError:
+                pass  # perhaps a quotation that runs over lines: in one piece it may be all right, or is named by its line
+        collected = empty()
+        with self.file.opened() as content, CountingFile(content, delimiter) as counter:
+            try:
+                buffered = io.BufferedReader(counter, COUNTED_AT_ONCE)
+                skipped = self.header.above + 1
+                parts = pd.read_csv(buffered, skiprows=skipped, iterator=True, chunksize=ROWS_AT_ONCE, **options)
+                for part in cast("Iterator[pd.DataFrame]", parts):
+                    collected.add(part)
+            except pd.errors.EmptyDataError:
+                pass  # a header without rows: the time stamps say so
+            return collected, counter.count
 
     def _refuse_longer_rows(self, width: int) -> None:
         """Find the row that made the count of delimiters wrong; shorter rows, whose rest is missing, are no fault.

@@ -34,6 +34,8 @@ class FluxnetCh4(Fluxnet):
         "net_radiation": ("NETRAD_F", "NETRAD"),
         "nee": ("NEE_F", "NEE"),
         "soil_respiration": (),
+        "shortwave_out": ("SW_OUT",),
+        "longwave_out": ("LW_OUT",),
     }
 
     def recognises(self, path: Path) -> bool:
