@@ -16,6 +16,7 @@ import yaml
 from .canopy import Canopy, Solution
 from .forcing import FORCING_TABLE, Forcing
 from .io.completeness import table_of_costs
+from .io.doctor import examine, short_text
 from .io.netcdf import write_fluxes
 from .io.tower_files import TowerFiles
 from .parameters import PARAMETER_TABLE, Parameters
@@ -94,12 +95,14 @@ class Simulation:
         tower: the intervals that were simulated, as `read_tower` makes them.
         solution: the canopy's fluxes and diagnostics of them, `[time]`.
         left_out: the number of intervals of the period with incomplete forcing.
+        checks: what an examination of the whole record found, in a few lines.
     """
 
     site: Site
     tower: xr.Dataset
     solution: Solution
     left_out: int
+    checks: str = ""
 
     def write(self, path: str | Path, config: SimulationConfig) -> Path:
         """Write fluxes and solver diagnostics as CF NetCDF; the configuration goes into the attribute `configuration`.
@@ -161,7 +164,8 @@ def simulate(config: SimulationConfig) -> Simulation:
             site=forcing.site,
             **{name: np.asarray(getattr(forcing, name), dtype=np.float32) for name in FORCING_TABLE},
         )
-    return Simulation(site, tower, canopy.solve(forcing), period.sizes["time"] - tower.sizes["time"])
+    checks = short_text(examine(record, site))
+    return Simulation(site, tower, canopy.solve(forcing), period.sizes["time"] - tower.sizes["time"], checks)
 
 
 def require_folder(path: str | Path) -> Path:

@@ -19,6 +19,8 @@ SoilHeat = Literal["storage", "conduction"]
 class Site(pydantic.BaseModel):
     """Constants of one site. Lengths in m, angles in degrees, `utc_offset` in hours east of UTC (standard time).
 
+    `elevation` (above sea level) is needed only where the air pressure was not measured.
+
     `soil_heat` is `storage`, where the ground heat includes what the soil above the measured temperature takes up (if the
     forcing has the tendency of that temperature), or `conduction`. `lai_scale` multiplies the leaf area index of the forcing.
     `dispersion` names a CSV with a dispersion matrix (`n_air_layers + n_layers` rows, `n_layers` columns, s m-1 at unit friction
@@ -39,6 +41,7 @@ class Site(pydantic.BaseModel):
     latitude: float = pydantic.Field(ge=-90, le=90)
     longitude: float = pydantic.Field(ge=-180, le=180)
     utc_offset: float = pydantic.Field(ge=-12, le=14)
+    elevation: float | None = pydantic.Field(default=None, ge=-450, le=9000)
     canopy_height: float = pydantic.Field(gt=0)
     measurement_height: float = pydantic.Field(gt=0)
     stomata: Stomata = "hypostomatous"

@@ -134,7 +134,10 @@ def provenance(tower: xr.Dataset | None) -> dict[str, Any]:
         "source": f"canveg-torch {version}",
         "history": f"{now} written by canveg-torch {version}",
     }
-    kept = ("site", "latitude", "longitude", "utc_offset", "step_minutes", "format", "source_files", "source_sha256")
+    kept = (
+        "site", "latitude", "longitude", "utc_offset", "step_minutes", "format", "source_files", "source_sha256",
+        "stand_ins",
+    )  # fmt: skip
     if tower is not None:
         attrs |= {f"input_{key}" if key == "format" else key: tower.attrs[key] for key in kept if key in tower.attrs}
     return attrs

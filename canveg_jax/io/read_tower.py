@@ -18,10 +18,12 @@ from .completeness import table_of_costs
 from .formats import ReadOptions, recognise
 from .heights import canopy_height as height_in_time
 from .lai import Lai
+from .leaf_area_radiation import lai_of_file, radiation_options
 from .ranges import only_plausible
 from .requirements import DERIVED, with_required_drivers
+from .stand_ins import choose, flagged, lacking, put_in
 from .suspicions import suspicions
-from .tower_dataset import TARGET_TABLE, TowerDataWarning, TowerFileError, TowerTable, build_dataset
+from .tower_dataset import TARGET_TABLE, TowerDataWarning, TowerFileError, TowerTable, build_dataset, forcing_complete
 from .units import check_units
 
 
@@ -37,6 +39,7 @@ def read_tower(
     mask_interpolated: bool = True,
     highest_flag: int = 1,
     canopy_height: Any = None,
+    stand_ins: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Read half-hourly or hourly tower data into one dataset with canonical names.
 
@@ -62,6 +65,11 @@ def read_tower(
         columns: canonical name -> file column, where the default choice is not wanted, for example
             `{"latent_heat": "LE_CORR", "soil_temperature": "TS_F_MDS_4"}`. A column given for `vapour_pressure` of
             FLUXNET files is a deficit (hPa); for AmeriFlux files it is an RH, VPD or H2O column.
+        stand_ins: what takes the place of variables that the tower does not measure, by variable, where the defaults are not
+            wanted: a method, `"none"`, or a mapping with `method`, `where` and parameters, for example
+            `{"friction_velocity": "none", "soil_water_content": {"method": "bucket", "capacity": 100.0}}`. Friction velocity,
+            CO2 and pressure stand in wherever a value is missing, soil temperature and soil water only for files that have
+            none at all (docs/stand-ins.md).
         mask_interpolated: for prepared files, count samples on straight lines as filled (`interpolated_samples`).
         highest_flag: of files with SSITC flags (0 good, 1 moderate, 2 discard), the highest with which a flux counts as measured.
         canopy_height: of surveys (m), as a table of dates like `lai`, or as a BIF: becomes `observed_canopy_height`. The height
@@ -77,7 +85,8 @@ def read_tower(
           the standard deviation of its random error `<name>_sigma`;
         * `precipitation` (mm per step) where the file has it;
         * `forcing_complete`: every required forcing variable is finite and within its range;
-        * `forcing_good` (FLUXNET): no driver has a flag above 1.
+        * `forcing_good` (FLUXNET): no driver has a flag above 1;
+        * `<variable>_stand_in` (boolean) for each variable that holds a stand-in anywhere.
 
         Units, meaning and source column are in each variable's `attrs`, with what was converted (`converted`) and counted;
         format,
@@ -94,13 +103,61 @@ def read_tower(
     Example:
         >>> tower = read_tower("FLX_XX-Abc_FLUXNET2015_SUBSET_HH_2012-2014_1-3.csv", lai=2.5)  # doctest: +SKIP
     """
-    if time_stamp not in (None, "start", "end"):
-        raise TowerFileError(f"time_stamp must be 'start', 'end' or None (as the file says); got {time_stamp!r}.")
-    if highest_flag not in (0, 1, 2):
-        raise TowerFileError(f"highest_flag must be 0, 1 or 2; got {highest_flag!r}.")
+    dataset, notes = _read(
+        Path(forcings), None if fluxes is None else Path(fluxes), site, stand_ins, canopy_height, complete=True,
+        time_stamp=time_stamp, lai=lai, co2=co2, columns=columns or {}, mask_interpolated=mask_interpolated,
+        highest_flag=highest_flag,
+    )  # fmt: skip
+    for text in notes:
+        warnings.warn(text, TowerDataWarning, stacklevel=2)
+    return dataset
+
+
+def read_as_it_is(
+    forcings: str | Path,
+    fluxes: str | Path | None = None,
+    *,
+    site: Site | None = None,
+    lai: Lai | None = None,
+    stand_ins: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> tuple[xr.Dataset, list[str]]:
+    """As `read_tower`, but variables that the file lacks are simply not there, and no clock is refused: to examine a file.
+
+    Returns:
+        The dataset, and the texts of the warnings.
+
+    Raises:
+        TowerFileError, ValueError: the file cannot be read even so.
+    """
     path, flux_path = Path(forcings), None if fluxes is None else Path(fluxes)
+    try:
+        return _read(path, flux_path, site, stand_ins, complete=False, lai=lai, columns=columns or {})
+    except TowerFileError:
+        if lai is not None and radiation_options(lai) is None:
+            raise
+    # it may be for want of a leaf area; what else there is to say comes up again
+    dataset, notes = _read(path, flux_path, site, stand_ins, complete=False, lai=0.0, columns=columns or {})
+    dataset = dataset.drop_vars("lai")
+    return dataset.assign(forcing_complete=forcing_complete(dataset)), notes
+
+
+def _read(
+    path: Path, flux_path: Path | None, site: Site | None, stand_ins: Mapping[str, Any] | None, canopy_height: Any = None, *,
+    complete: bool, **given: Any,
+) -> tuple[xr.Dataset, list[str]]:  # fmt: skip
+    """The dataset and the texts of its warnings. `given`: of `ReadOptions`; `complete`: refuse a file that lacks variables, or
+    whose clock is wrong."""
+    if given.get("time_stamp") not in (None, "start", "end"):
+        raise TowerFileError(
+            f"time_stamp must be 'start', 'end' or None (as the file says); got {given['time_stamp']!r}."
+        )
+    if given.get("highest_flag", 1) not in (0, 1, 2):
+        raise TowerFileError(f"highest_flag must be 0, 1 or 2; got {given['highest_flag']!r}.")
     tower_format = recognise(path)
-    check_names(columns or {})
+    check_names(given["columns"])
+    choices = choose(stand_ins)
+    of_radiation = radiation_options(given["lai"])
     if flux_path is not None:
         recognise(flux_path)
         if not tower_format.two_files and flux_path.resolve() != path.resolve():
@@ -108,19 +165,22 @@ def read_tower(
                 f"{path.name} is a {tower_format.name} file and holds weather and fluxes together; a second file "
                 f"({flux_path.name}) is only for formats of two files. Leave out `fluxes`."
             )
-    options = ReadOptions(
-        fluxes=flux_path, time_stamp=time_stamp, lai=lai, co2=co2, columns=columns or {},
-        mask_interpolated=mask_interpolated, utc_offset=None if site is None else site.utc_offset, highest_flag=highest_flag,
-    )  # fmt: skip
+    if of_radiation is not None:
+        given = {**given, "lai": 0.0}  # until it is made
+    options = ReadOptions(fluxes=flux_path, utc_offset=None if site is None else site.utc_offset, **given)
     table = tower_format.read(path, options)
     if canopy_height is not None:
         heights = height_in_time(canopy_height, None if site is None else site.name, table.start, table.step)
         table = table._replace(forcing={**table.forcing, "observed_canopy_height": heights})
-    table = with_required_drivers(table, tower_format.never_holds, path.name)
+    table, used, failed = put_in(table, choices, site)
+    if complete:
+        table = _with_required(table, tower_format.never_holds, failed, path.name)
     check_units(table.forcing, path.name)
-    table = _checked(table, site, path.name)
-    for text in table.warnings:
-        warnings.warn(text, TowerDataWarning, stacklevel=2)
+    table = _checked(table, site if complete else None, path.name)
+    notes = [*table.warnings, *(f"{path.name}: {one.text}" for one in used.values())]
+    if of_radiation is not None:
+        column, note = lai_of_file(path, table, site, **of_radiation)
+        table, notes = table._replace(forcing={**table.forcing, "lai": column}), [*notes, note]
     files = [file for file in (path, flux_path) if file is not None]
     attributes = {
         "format": tower_format.name,
@@ -128,11 +188,25 @@ def read_tower(
         "source_files": [file.name for file in files],
         "source_sha256": [sha256(file) for file in files],
     }
-    dataset = build_dataset(table, attributes, site)
-    if not dataset["forcing_complete"].any():
-        text = f"{path.name}: no half-hour has complete forcing; {table_of_costs(dataset)}"
-        warnings.warn(text, TowerDataWarning, stacklevel=2)
-    return dataset
+    dataset = flagged(build_dataset(table, attributes, site), used)
+    if complete and not dataset["forcing_complete"].any():
+        notes.append(f"{path.name}: no half-hour has complete forcing; {table_of_costs(dataset)}")
+    return dataset, notes
+
+
+def _with_required(
+    table: TowerTable, never_holds: Mapping[str, str], failed: Mapping[str, str], what: str
+) -> TowerTable:
+    """`with_required_drivers`, and why no stand-in takes the place of those that are lacking."""
+    try:
+        return with_required_drivers(table, never_holds, what)
+    except TowerFileError as error:
+        missing = lacking(table, failed)
+        if not any(name in failed for name in missing):
+            raise
+        raise TowerFileError(
+            f"{error} No stand-in takes its place: the file lacks {'; '.join(missing.values())}."
+        ) from error
 
 
 def _checked(table: TowerTable, site: Site | None, what: str) -> TowerTable:
@@ -149,7 +223,7 @@ def _checked(table: TowerTable, site: Site | None, what: str) -> TowerTable:
             texts.append(f"{what}: {gaps}.")
     texts += suspicions(table.forcing, table.start, table.step, what)
     place = table.place if site is None else (site.latitude, site.longitude, site.utc_offset)
-    if place is not None:
+    if place is not None and "shortwave_in" in table.forcing:
         texts += check_clock(table.forcing["shortwave_in"].values, table.start, table.step, Place(*place), what)
     return table._replace(targets=targets, warnings=[*table.warnings, *texts])
 

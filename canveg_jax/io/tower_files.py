@@ -32,12 +32,13 @@ class TowerFiles:
         test_forcings: the same for the test period; without it the end of the record can be the test part.
         test_fluxes: see `test_forcings`.
         site_options: changes of site constants, for example `{n_layers: 1, lai_scale: 0.1}`.
-        lai: leaf area index: a number, the name of a column, or a table of dates: a file (CSV with date,lai, MODIS subset,
-        BIF), a
-            list of [date, number], or a mapping.
+        lai: leaf area index: a number, the name of a column, `radiation` (from reflected light), or a table of dates: a file (CSV
+            with date,lai, MODIS subset, BIF), a list of [date, number], or a mapping.
         co2: umol mol-1, used where the file has no CO2.
         columns: canonical name -> column of the file, where the default choice is not wanted.
         time_stamp: which end of the interval a single time stamp marks; default: what its name says.
+        stand_ins: what takes the place of variables that the tower does not measure, by variable: the name of a method, `none`,
+            or a mapping with `method`, `where` and its parameters (docs/stand-ins.md).
         mask_interpolated: of prepared files, count samples on straight lines as filled, not measured.
         highest_flag: of files with SSITC flags, the highest with which a flux counts as measured.
         canopy_height: heights of surveys (m) as a number, a table of dates as for `lai`, or a BIF.
@@ -54,6 +55,7 @@ class TowerFiles:
     columns: dict[str, str] = dataclasses.field(default_factory=dict)
     time_stamp: Literal["start", "end"] | None = None
     mask_interpolated: bool = True
+    stand_ins: dict[str, Any] = dataclasses.field(default_factory=dict)
     highest_flag: int = 1
     canopy_height: float | str | list[Any] | dict[Any, Any] | None = None
 
@@ -96,7 +98,7 @@ class TowerFiles:
         return read_tower(
             forcings, fluxes, site=site, time_stamp=self.time_stamp, lai=self.lai, co2=self.co2,
             columns=self.columns or None, mask_interpolated=self.mask_interpolated, highest_flag=self.highest_flag,
-            canopy_height=self.canopy_height,
+            canopy_height=self.canopy_height, stand_ins=self.stand_ins,
         )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..data.splits import PARTS
 from .compare import add_commands as add_comparisons
+from .doctor import add_doctor
 from .mistakes import explained
 from .readiness import require_packages
 
@@ -29,6 +30,7 @@ DESCRIPTION = "CanVeg canopy physics, and hybrid models of it trained on flux to
 EPILOG = """\
 examples:
   canveg towers                                             list the site presets
+  canveg doctor FILE --site site.yaml                       examine a tower's file
   canveg simulate examples/simulate.yaml --out fluxes.nc    physics alone
   canveg fit --config examples/us_bi1.yaml                  train; results in runs/
   canveg predict --config runs/us_bi1/version_0/config.yaml --ckpt_path best.ckpt
@@ -47,7 +49,8 @@ environment:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0 done, 2 wrong input, 130 interrupted. What is neither is a defect, and raised."""
+    """Run a command. Returns the exit code: 0 done, 2 wrong input, 130 interrupted; `doctor` returns 1 for
+    warnings and 2 for a record that cannot be used. What is neither is a defect, and raised."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = next((a for a in arguments if not a.startswith("-")), "")
     parent = os.getppid()
@@ -129,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     together.set_defaults(run=_ensemble)
     add_comparisons(commands)
+    add_doctor(commands)
     towers = commands.add_parser("towers", help="list the site presets and their constants")
     towers.set_defaults(run=_towers)
     cite = commands.add_parser("cite", help="print BibTeX of the sources that a configuration uses")
@@ -156,7 +160,7 @@ def _simulate(options: argparse.Namespace) -> int:
     with _plain_warnings():
         result = simulate(config)
     result.write(out, config)
-    print(f"{result.summary()}\nwritten to {out}")
+    print(f"{result.checks}\n{result.summary()}\nwritten to {out}")
     return 0
 
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from canveg_jax import Site
 from canveg_jax.io.antecedents import with_antecedents
+from canveg_jax.io.doctor import examine, short_text
 from canveg_jax.io.tower_files import TowerFiles, as_site
 
 from ..processes import processes
@@ -156,6 +157,8 @@ class FluxTowerDataModule(L.LightningDataModule):
             if self.towers
             else [(entry[1], entry[2] if len(entry) > 2 else None) for entry in self.datasets]
         )
+        for (record, _), site in zip(pairs, self.sites, strict=True):
+            rank_zero_info(short_text(examine(record, site)))
         if self.held_out.joins_records:
             pairs = [(record if test is None else joined(record, test), None) for record, test in pairs]
         splits = [

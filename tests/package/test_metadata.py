@@ -15,6 +15,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
 DEVELOPMENT = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
 EXPERIMENTS = [Requirement(text) for text in PROJECT["optional-dependencies"]["experiments"]]
+OPTIONAL = [Requirement(text) for text in PROJECT["optional-dependencies"]["places"]]
+"""Imported where they are there, not needed otherwise."""
 PACKAGES = ("canveg_jax", "bridges", "lightning_modules")
 NEEDED_UNSEEN = {
     "flatbuffers": "jax.export writes programs with it",
@@ -40,12 +42,12 @@ def third_party_imports() -> set[str]:
 
 
 def test_what_is_imported_is_declared_and_the_other_way_round():
-    declared = {canonicalize_name(requirement.name) for requirement in RUNTIME}
+    declared = {canonicalize_name(requirement.name) for requirement in [*RUNTIME, *OPTIONAL]}
     assert third_party_imports() == declared - set(NEEDED_UNSEEN)
 
 
 @pytest.mark.parametrize(
-    "requirement", [*RUNTIME, *DEVELOPMENT, *EXPERIMENTS], ids=lambda requirement: requirement.name
+    "requirement", [*RUNTIME, *DEVELOPMENT, *EXPERIMENTS, *OPTIONAL], ids=lambda requirement: requirement.name
 )
 def test_each_dependency_has_one_exact_version_in_its_range(requirement):
     pins = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]

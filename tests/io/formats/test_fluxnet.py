@@ -209,7 +209,7 @@ def test_unusable_leaf_area(written, lai, message):
 )
 def test_errors_say_what_to_do(written, change, message):
     with pytest.raises(TowerFileError, match=message):
-        read_tower(written(change(frame())), lai=2.0)
+        read_tower(written(change(frame())), lai=2.0, stand_ins={"co2": "none"})
 
 
 def test_constant_co2_where_the_file_has_none(written):
