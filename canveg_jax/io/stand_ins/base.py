@@ -87,6 +87,7 @@ class StandIn:
         make: from the record and the parameters, by keyword.
         parameters: their names and defaults; None: there is none, and the method says what it does then.
         extent: where it is used unless the user says otherwise.
+        by_default: whether the first method of a variable is used without being asked for.
     """
 
     variable: str
@@ -95,3 +96,4 @@ class StandIn:
     make: Callable[..., Made]
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     extent: Extent = "gaps"
+    by_default: bool = True

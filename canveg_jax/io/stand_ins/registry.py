@@ -15,13 +15,15 @@ from ..arrays import Mask
 from ..tower_dataset import Column, TowerFileError, TowerTable
 from .base import Extent, Made, Record, StandIn, StandInError
 from .bucket import BUCKET
+from .cloud_of_the_day import CLOUD_OF_THE_DAY
 from .co2_table import ANNUAL_TABLE
 from .damped import DAMPED
 from .elevation import ELEVATION
 from .log_profile import LOG_PROFILE
 
 STAND_INS: dict[str, dict[str, StandIn]] = {}
-"""Stand-ins by variable and method. The first method of a variable is its default; `register_stand_in` adds to them."""
+"""Stand-ins by variable and method. The first method of a variable is its default, if it is to have one; `register_stand_in`
+adds to them."""
 
 OFF = (None, False, "none")
 """What leaves a variable as it is."""
@@ -46,6 +48,7 @@ for _known in (
     LOG_PROFILE,
     DAMPED,
     BUCKET,
+    CLOUD_OF_THE_DAY,
 ):  # the later ones may read what the earlier ones made
     register_stand_in(_known)
 
@@ -75,7 +78,8 @@ def choose(given: Mapping[str, Any] | None = None) -> dict[str, Choice]:
             raise TowerFileError(f"stand_ins: {unknown('variable', variable, STAND_INS)}")
     chosen = {}
     for variable, methods in STAND_INS.items():
-        setting = given.get(variable, next(iter(methods)))
+        first = next(iter(methods.values()))
+        setting = given.get(variable, first.method if first.by_default else None)
         if any(setting is off or setting == off for off in OFF):
             continue
         chosen[variable] = _choice(variable, setting, methods, asked=variable in given)
