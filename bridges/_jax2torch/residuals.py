@@ -127,7 +127,8 @@ class Residuals:
 def pull(pullback: Callable, outputs: Sequence, present: Sequence[bool], cotangents: Sequence) -> list:
     """Gradients in torch's convention (conjugate of JAX's for complex numbers).
 
-    Outputs without a cotangent are left out: an array of zeros would meet their derivatives, and 0 * inf is NaN.
+    Outputs without a cotangent are left out: an array of zeros would meet their derivatives, and 0 * inf is NaN. JAX cannot leave
+    out single outputs of a `scan` (0.10 and 0.11 refuse the shape of what is absent); these get zeros.
 
     Args:
         pullback: result of `jax.vjp`.
@@ -135,11 +136,16 @@ def pull(pullback: Callable, outputs: Sequence, present: Sequence[bool], cotange
         present: which of them have a cotangent.
         cotangents: the ones present.
     """
-    supply = iter(cotangents)
-    full = tuple(
-        _conj(next(supply)) if p else Zero(ShapedArray(o.shape, o.dtype)) for o, p in zip(outputs, present, strict=True)
-    )
-    return [_conj(g) for g in pullback(full)]
+    given = iter([_conj(cotangent) for cotangent in cotangents])
+    full = [next(given) if p else Zero(ShapedArray(o.shape, o.dtype)) for o, p in zip(outputs, present, strict=True)]
+    try:
+        gradients = pullback(tuple(full))
+    except ValueError:
+        if all(present):
+            raise
+        zeros = [jnp.zeros(o.shape, o.dtype) for o in outputs]
+        gradients = pullback(tuple(zero if isinstance(ct, Zero) else ct for ct, zero in zip(full, zeros, strict=True)))
+    return [_conj(g) for g in gradients]
 
 
 def _conj(x: Any) -> Any:

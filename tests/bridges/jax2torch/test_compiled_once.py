@@ -222,6 +222,30 @@ def test_unused_outputs_and_integer_outputs_send_nothing_back():
     torch.testing.assert_close(x.grad, -torch.sin(x.detach()))
 
 
+@pytest.mark.parametrize("used", [(0,), (2,), (0, 1)])
+def test_single_outputs_of_a_scan_send_their_gradient_back(used):
+    """JAX itself refuses absent cotangents of a scan; the gradient is that of `jax.grad` of the same sum."""
+
+    def cumulated(x, weight):
+        def step(state, entry):
+            state = weight * state + entry
+            return state, (state, 2.0 * state, jnp.sin(state))
+
+        return jax.lax.scan(step, jnp.zeros((), x.dtype), x)[1]
+
+    x = torch.linspace(-1.0, 1.0, 7, requires_grad=True)
+    weight = torch.tensor(0.5, requires_grad=True)
+    outputs = jax2torch(cumulated)(x, weight)
+    sum(outputs[i].sum() for i in used).backward()
+
+    def total(x, weight):
+        return sum(cumulated(x, weight)[i].sum() for i in used)
+
+    expected = jax.grad(total, argnums=(0, 1))(jnp.linspace(-1.0, 1.0, 7), jnp.array(0.5))
+    np.testing.assert_allclose(x.grad, expected[0], rtol=1e-5)
+    np.testing.assert_allclose(weight.grad, expected[1], rtol=1e-5)
+
+
 def test_an_unused_output_contributes_nothing_even_where_its_derivative_is_infinite():
     """A cotangent of zeros would turn into 0 * inf; torch and jax.grad leave the output out."""
     x = torch.zeros(2, dtype=torch.float64, requires_grad=True)
