@@ -1,7 +1,6 @@
 """Shared set-up of all tests: double precision, headless plots, reference data and published numbers where they exist."""
 
 import gc
-import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Mapping
@@ -11,13 +10,9 @@ from pathlib import Path
 for library in ("OPENBLAS", "MKL", "OMP"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
-# The canopy's programs compile in half the time without LLVM's optimisations, and in half of that by XLA's simple emitters of
-# loops, whose programs take twice as long to run; most of a test's time is compilation. An XLA_FLAGS of one's own, an empty one
-# too, is left as it is: `XLA_FLAGS= pytest` tests the code that users run. XLA ends a process that names a flag it does not know.
-FLAGS = ["--xla_backend_optimization_level=0"]
-if importlib.metadata.version("jaxlib").split(".")[:2] in (["0", "10"], ["0", "11"]):
-    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
-os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
+# The canopy's programs compile in half the time without LLVM's optimisations, and most of a test's time is compilation. An
+# XLA_FLAGS of one's own, an empty one too, is left as it is: `XLA_FLAGS= pytest` tests the code that users run.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import hypothesis
 import jax
