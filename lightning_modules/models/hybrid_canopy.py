@@ -40,7 +40,7 @@ from .observation import OBSERVED_FLUXES, read_observation
 from .precision import check_precision
 from .settings import check_settings, solver_options
 from .solution_memory import SolutionMemory
-from .stages import apply_stage, check_names_of_parts, check_stages_train, read_stages, stage_of
+from .stages import check_names_of_parts, check_stages_train, forget_gradients_of_held, read_stages, stage_of
 from .tuned_parameters import parameter_table, share_table
 
 PAST = (*ANTECEDENTS, DAILY)
@@ -347,8 +347,6 @@ class HybridCanopy(FluxTask):
                 "there is nothing to train: no tunable parameter and no stress module with weights. Use test or "
                 "predict for physics alone, or name parameters in `tunable`."
             )
-        if stage == "fit" and self._in_stages and self.trainer.world_size > 1:
-            raise ValueError("stages and freeze work in one process; set trainer.devices: 1, or leave them out.")
         if (data := self.tower_data) is not None:
             names, here = ([site.name for site in sites] for sites in (data.sites, self.sites))
             if names != here:
@@ -366,15 +364,10 @@ class HybridCanopy(FluxTask):
         """Skipping of steps that are not finite, and the check that constants stayed as they were."""
         return [SkipNonFiniteSteps(), ConstantsUnchanged(self.physics)]
 
-    def on_train_epoch_start(self) -> None:
-        """Train what the stage of this epoch trains."""
-        if self._in_stages:
-            apply_stage(stage_of(self._stages, self.current_epoch), self._movable)
-
-    @property
-    def _in_stages(self) -> bool:
-        """Whether anything is held at any time."""
-        return any(stage.train is not None or stage.hold for stage in self._stages)
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Train what the stage of this epoch trains; what is held has no part in the norm that is clipped."""
+        del optimizer
+        forget_gradients_of_held(stage_of(self._stages, self.current_epoch), self._movable)
 
     def _parts(self) -> dict[str, list[nn.Parameter]]:
         """What can be trained or held, by name: parameters of the physics, closures, `stress`, `observation`."""

@@ -96,10 +96,13 @@ def check_stages_train(stages: Sequence[Stage], movable: Iterable[str]) -> None:
             )
 
 
-def apply_stage(stage: Stage, parts: Mapping[str, Iterable[nn.Parameter]]) -> None:
-    """Let gradients reach the parts that are trained, and no others; an optimiser leaves numbers without gradient alone."""
+def forget_gradients_of_held(stage: Stage, parts: Mapping[str, Iterable[nn.Parameter]]) -> None:
+    """Leave gradients to the parts that are trained: an optimiser leaves numbers without gradient, and their state, alone.
+
+    They are forgotten after the derivative, not switched off before it, so that several processes wait for the same ones in every
+    stage.
+    """
     for name, members in parts.items():
-        for member in members:
-            member.requires_grad_(stage.trains(name))
-            if not member.requires_grad:
+        if not stage.trains(name):
+            for member in members:
                 member.grad = None

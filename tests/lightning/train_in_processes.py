@@ -39,7 +39,10 @@ def main(folder: Path, size: int) -> None:
         batch_size=50, seed=3,
     )  # fmt: skip
     network = {"module": "network", "hidden": [6]}
-    model = HybridCanopy([SITE, OTHER], physics=BoringCanopy(broken_above=700.0), stress=network, prior_weight=0.1)
+    model = HybridCanopy(
+        [SITE, OTHER], physics=BoringCanopy(broken_above=700.0), stress=network, prior_weight=0.1,
+        stages=[{"epochs": 1, "hold": ["stress"]}, {}],
+    )  # fmt: skip
     gradients = FirstGradients()
 
     def trainer(**options):
