@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from canveg_jax import PARAMETER_TABLE
-from canveg_jax.io.antecedents import ANTECEDENTS
 from canveg_jax.spelling import unknown
 
 from ..data.inputs import check_inputs, compute_inputs, standardised
@@ -41,15 +40,18 @@ class ClosureKind(NamedTuple):
     meaning: str
 
 
+WEATHER = ("environment", "soil_temperature")
+"""Default inputs: the weather of the half-hour. What knows the past remembers neighbouring weeks (docs/decisions.md, 35)."""
+
 CLOSURES: dict[str, ClosureKind] = {
-    "stomatal_slope": ClosureKind(("kball",), "factor", 1.0, ("environment",), "Ball-Berry slope"),
-    "capacity": ClosureKind(("vcopt", "jmopt"), "factor", 1.2, ("slow",), "two capacities of photosynthesis"),
-    "stomatal_intercept": ClosureKind(("bprime",), "factor", 1.5, ("slow",), "Ball-Berry intercept"),
+    "stomatal_slope": ClosureKind(("kball",), "factor", 1.0, WEATHER, "Ball-Berry slope"),
+    "capacity": ClosureKind(("vcopt", "jmopt"), "factor", 1.2, WEATHER, "two capacities of photosynthesis"),
+    "stomatal_intercept": ClosureKind(("bprime",), "factor", 1.5, WEATHER, "Ball-Berry intercept"),
     "surface_moisture": ClosureKind(
-        ("surface_moisture_ratio",), "within_bounds", None, ("slow",), "moisture of the evaporating surface"
+        ("surface_moisture_ratio",), "within_bounds", None, WEATHER, "moisture of the evaporating surface"
     ),
-    "leaf_area": ClosureKind((LEAF_AREA,), "factor", 0.8, ("slow",), "leaf area index"),
-    "soil_respiration": ClosureKind(("soil_respiration_factor",), "factor", 1.5, ("slow",), "soil respiration"),
+    "leaf_area": ClosureKind((LEAF_AREA,), "factor", 0.8, WEATHER, "leaf area index"),
+    "soil_respiration": ClosureKind(("soil_respiration_factor",), "factor", 1.5, WEATHER, "soil respiration"),
 }
 """Closures with names of their own. Any parameter of `PARAMETER_TABLE` is one as well: it moves within its bounds."""
 
@@ -67,7 +69,7 @@ def closure_kind(name: str) -> ClosureKind:
         return CLOSURES[name]
     if name in PARAMETER_TABLE:
         meaning = PARAMETER_TABLE[name].meaning
-        return ClosureKind((name,), "within_bounds", RANGE_OF_A_PARAMETER, ("environment",), meaning)
+        return ClosureKind((name,), "within_bounds", RANGE_OF_A_PARAMETER, WEATHER, meaning)
     raise ValueError(f"{unknown('closure', name, [*CLOSURES, *PARAMETER_TABLE])}")
 
 
@@ -87,7 +89,7 @@ class Closure(nn.Module):
         penalty: weight of the mean of `z**2` in the loss: a pull to the default.
         lr: learning rate; None: that of the networks.
         gru: `{days: 30, hidden: 8}`: a memory of the days before (`DailyMemory`), whose numbers the perceptron sees beside the
-            inputs; the default inputs are then without running means.
+            inputs.
         network: a module of your own, `columns -> z [time]`, in place of the perceptron. It sees the forcing and its past by
             name, in physical units, LAI as the canopy uses it; `inputs`, `hidden`, `activation` and `gru` are not used then.
 
@@ -125,8 +127,6 @@ class Closure(nn.Module):
         self.memory = read_memory(gru) if network is None else None
         if network is None:
             self.inputs = check_inputs(self.kind.inputs if inputs is None else inputs)
-            if self.memory is not None and inputs is None:
-                self.inputs = tuple(name for name in self.inputs if name not in ANTECEDENTS)
             remembered = 0 if self.memory is None else self.memory.hidden
             network = Perceptron(len(self.inputs) + remembered, hidden, activation=activation)
             nn.init.zeros_(network.head.weight)

@@ -104,11 +104,13 @@ def test_leaf_area_of_the_days_is_that_of_the_canopy(record):
 def test_closure_starts_at_the_physics_and_comes_back_from_its_specification():
     closures = build_closures({"capacity": {"gru": {"days": 7, "hidden": 3}}, "soil_respiration": None})
     closure = closures.named()["capacity"]
-    assert closure.inputs == ("lai", "soil_water_content", "soil_temperature")
+    assert closure.inputs == Closure("capacity").inputs and "soil_temperature" in closure.inputs
+    slow = Closure("capacity", inputs=["slow"], gru={"days": 7})
+    assert "air_temperature_7d" in slow.inputs  # asked for
     assert closures.days_of_memory == 7
     again = build_closures(closures_specification(closures))
     again.load_state_dict(closures.state_dict())
-    columns = {name: torch.rand(5) for name in (*closure.inputs, "air_temperature")} | {DAILY: torch.rand(5, 7, 6)}
+    columns = {name: torch.rand(5) for name in (*closure.inputs, "vapour_pressure")} | {DAILY: torch.rand(5, 7, 6)}
     assert not closure(columns).any()
     with torch.no_grad():
         again.named()["capacity"].network.head.weight.fill_(0.3)
