@@ -10,6 +10,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from canveg_jax.io.stand_ins import STAND_INS
+
+NO_STAND_INS = dict.fromkeys(STAND_INS, "none")
+"""What is missing stays missing."""
+
 LATITUDE, LONGITUDE, UTC_OFFSET = 38.1, -121.5, -8.0
 
 FULLSET_HEADER = (

@@ -8,7 +8,7 @@ from canveg_jax.io.completeness import Cost, costs_of_forcing, table_of_costs
 from canveg_jax.simulation import SimulationConfig, simulate
 from lightning_modules import TowerDataset
 from tests.io import lookalikes
-from tests.io.lookalikes import weather
+from tests.io.lookalikes import NO_STAND_INS, weather
 
 
 @pytest.fixture
@@ -54,13 +54,14 @@ def test_every_refusal_has_the_table(tmp_path):
         TowerDataWarning,
         match=r"(?s)no half-hour has complete forcing; of 96.*soil_water_content +96 +0 +96  SWC_F_MDS_1",
     ):
-        record = read_tower(path, lai=2.0)
+        record = read_tower(path, lai=2.0, stand_ins=NO_STAND_INS)
     with pytest.raises(
         ValueError,
         match=r"(?s)no half-hour with complete forcing is left \(96 were.*soil_water_content +96 +0 +96  SWC",
     ):
         TowerDataset([record])
-    config = SimulationConfig(tower={"site": "US-Bi1", "forcings": str(path), "lai": 2.0}, site_options={"n_layers": 1})
+    tower = {"site": "US-Bi1", "forcings": str(path), "lai": 2.0, "stand_ins": NO_STAND_INS}
+    config = SimulationConfig(tower=tower, site_options={"n_layers": 1})
     with (
         pytest.warns(TowerDataWarning),
         pytest.raises(

@@ -8,7 +8,7 @@ import xarray as xr
 
 from canveg_jax.io import TowerDataWarning, TowerFileError, read_tower
 from tests.io import lookalikes
-from tests.io.lookalikes import archive, weather
+from tests.io.lookalikes import NO_STAND_INS, archive, weather
 
 DRIVERS = (
     "day_of_year", "hour", "air_temperature", "shortwave_in", "longwave_in", "wind_speed", "co2", "pressure", "friction_velocity",
@@ -170,7 +170,7 @@ def test_alma(tmp_path, data, official):
     met, flux = lookalikes.alma(data, tmp_path, official=official)
     with warnings.catch_warnings(record=True) as record:
         warnings.simplefilter("always")
-        tower = read_tower(met, flux)
+        tower = read_tower(met, flux, stand_ins=NO_STAND_INS)
     said = [str(warning.message) for warning in record]
     assert any(
         "not in the file and missing in every half-hour: soil_temperature (the format has none)" in text
@@ -257,12 +257,12 @@ def test_real_files_that_cannot_drive_the_canopy_say_why(shared):
     if not (fullset.is_file() and sensors.is_file()):
         pytest.skip("needs the example files")
     with pytest.warns(TowerDataWarning) as record:
-        tower = read_tower(fullset, lai=2.0)
+        tower = read_tower(fullset, lai=2.0, stand_ins=NO_STAND_INS)
     said = "\n".join(str(warning.message) for warning in record)
     for name in ("co2", "friction_velocity", "soil_temperature", "soil_water_content"):
         assert f"{name} " in said.split("no half-hour has complete forcing")[1]
     assert not tower["forcing_complete"].any() and not tower["latent_heat_measured"].any()
     with pytest.raises(TowerFileError) as error:
-        read_tower(sensors, lai=2.0)
+        read_tower(sensors, lai=2.0, stand_ins=NO_STAND_INS)
     for name in ("air_temperature", "vapour_pressure", "co2", "pressure", "friction_velocity", "soil_temperature"):
         assert name in str(error.value)
