@@ -205,7 +205,7 @@ def test_print_config_shows_all_settings(csvs, capsys):
     assert stop.value.code in (0, None)
     shown = yaml.safe_load(capsys.readouterr().out)
     assert shown["model"]["le_weight"] == 0.5 and shown["checkpoint"]["monitor"] == "val/loss"
-    assert shown["early_stopping"]["patience"] == 12 and shown["output"]["after_fit"] is True
+    assert shown["early_stopping"]["patience"] == 14 and shown["output"]["after_fit"] is True
 
 
 def test_towers_lists_every_preset(capsys):
