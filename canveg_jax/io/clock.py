@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from .arrays import Series
-from .sun import sine_of_elevation
+from .sun import Place, sine_of_elevation
+from .timestamps import middle_of_interval
 from .tower_dataset import TowerFileError
 
 LEAST_DAYS = 5
@@ -32,14 +33,6 @@ NIGHT = -0.1
 """Sine of the elevation (6 degrees below the horizon) under which no sunlight is measured."""
 
 LARGEST_SHARE_AT_NIGHT = 0.02
-
-
-class Place(NamedTuple):
-    """Where a file says, or a user says, that a tower is."""
-
-    latitude: float
-    longitude: float
-    utc_offset: float
 
 
 class Clock(NamedTuple):
@@ -73,11 +66,10 @@ def clock_of(
     if rows is None:
         return None
     measured = np.maximum(shortwave[rows], 0.0)
-    middle = pd.DatetimeIndex(start[rows] + step / 2)
+    day, hour = middle_of_interval(pd.DatetimeIndex(start[rows]), step)
 
     def computed(shift: float) -> Series:
-        moved = pd.DatetimeIndex(middle - pd.Timedelta(hours=shift))
-        return sine_of_elevation(moved, place.latitude, place.longitude, place.utc_offset)
+        return sine_of_elevation(day, hour - shift, place)
 
     correlation = np.array([_correlation(measured, np.maximum(computed(s), 0.0)) for s in shifts])
     best = int(np.argmax(correlation))

@@ -16,11 +16,11 @@ import xarray as xr
 
 from ..forcing import FORCING_TABLE
 from ..site import Site
+from .completeness import Cost, costs_of_forcing
 from .examination.doubts import Doubt, doubts
 from .examination.energy_balance import Closure, closure
 from .examination.solar_clock import ClockFit, fit_clock
 from .examination.standard_time import StandardTime, standard_time
-from .examination.usability import Cost, costs
 from .lai import Lai
 from .read_tower import DERIVED, read_as_it_is
 from .tower_dataset import TARGET_TABLE
@@ -81,7 +81,7 @@ class Examination:
         period: first and last interval, in words.
         half_hours, usable: how many there are, and how many the canopy can be run for.
         variables: one finding each.
-        costs: which variable spoils how many half-hours.
+        costs: of each variable that spoils half-hours, the dearest first.
         closure: of the energy balance; None if it cannot be computed.
         clock: against the sun; None without a site or without daylight.
         standard_time: of the place, by tzfpy; None without it.
@@ -96,7 +96,7 @@ class Examination:
     half_hours: int
     usable: int
     variables: tuple[VariableFinding, ...]
-    costs: tuple[Cost, ...]
+    costs: Mapping[str, Cost]
     closure: Closure | None
     clock: ClockFit | None
     standard_time: StandardTime | None
@@ -117,7 +117,7 @@ def examine(dataset: xr.Dataset, site: Site | None = None, remarks: tuple[str, .
     variables = tuple(
         _finding(name, dataset, [s for s in doubted if s.variable == name]) for name in _names(dataset)
     )  # fmt: skip
-    spoilt = tuple(costs(dataset))
+    spoilt = costs_of_forcing(dataset)
     usable = int(dataset["forcing_complete"].values.sum())
     stand_in = dataset.get("shortwave_in_stand_in")
     clock = None
@@ -172,7 +172,8 @@ def short_text(examination: Examination) -> str:
     """The examination in a few lines, for commands that go on to use the record."""
     share = 100.0 * examination.usable / max(examination.half_hours, 1)
     lines = [f"{examination.name}: {examination.usable} of {examination.half_hours} half-hours usable ({share:.1f} %)"]
-    lines += [f"  costs most: {cost.variable}, {cost.alone} alone" for cost in examination.costs[:2] if cost.alone]
+    dearest = list(examination.costs.items())[:2]
+    lines += [f"  costs most: {name}, {cost.alone} alone" for name, cost in dearest if cost.alone]
     lines += [
         f"  ! {text}" for text in (*examination.refusals, *examination.warnings) if text not in examination.remarks
     ]
@@ -258,13 +259,13 @@ def _warnings(
 
 
 def _refusals(
-    size: int, usable: int, spoilt: tuple[Cost, ...], clock: ClockFit | None, variables: tuple[VariableFinding, ...]
+    size: int, usable: int, spoilt: Mapping[str, Cost], clock: ClockFit | None, variables: tuple[VariableFinding, ...]
 ) -> Iterator[str]:
     weather = [found for found in variables if found.variable in WEATHER]
     if not any(found.measured for found in weather):
         yield f"nothing was measured of {', '.join(WEATHER)}: all of it was filled, or is missing"
     if usable < FEWEST_USABLE:
-        whole = [cost.variable for cost in spoilt if cost.missing == size]
+        whole = [name for name, cost in spoilt.items() if cost.missing == size]
         blame = f"; without any value: {', '.join(whole)}" if whole else ""
         yield f"{usable} of {size} half-hours are usable, at least {FEWEST_USABLE} are needed{blame}"
     if clock is not None and clock.grave:

@@ -17,7 +17,7 @@ from ..site import Site
 from ..spelling import unknown
 from .arrays import Series
 from .lai import Lai
-from .solar_elevation import sine_of_elevation
+from .sun import sine_of_elevation
 from .tower_dataset import Column, TowerFileError, TowerTable
 
 LOWEST_SUN = 30.0

@@ -13,7 +13,7 @@ from ..files import sha256
 from ..forcing import FORCING_TABLE
 from ..site import Site
 from ..spelling import unknown
-from .clock import Place, check_clock
+from .clock import check_clock
 from .completeness import table_of_costs
 from .formats import ReadOptions, recognise
 from .heights import canopy_height as height_in_time
@@ -22,6 +22,7 @@ from .leaf_area_radiation import lai_of_file, radiation_options
 from .ranges import only_plausible
 from .requirements import DERIVED, with_required_drivers
 from .stand_ins import choose, flagged, lacking, put_in
+from .sun import Place
 from .suspicions import suspicions
 from .tower_dataset import TARGET_TABLE, TowerDataWarning, TowerFileError, TowerTable, build_dataset, forcing_complete
 from .units import check_units

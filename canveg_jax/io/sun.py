@@ -1,24 +1,35 @@
-"""Where the sun is, for the checks of clocks and places (NumPy); the canopy has its own in `canveg_jax.physics.sun`."""
+"""Where the sun is for the half-hours of a record (NumPy); the canopy has its own equation in `canveg_jax.physics.sun`."""
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from typing import NamedTuple
 
+import numpy as np
+
+from ..site import Site
 from .arrays import Series
 
 
-def sine_of_elevation(middle: pd.DatetimeIndex, latitude: float, longitude: float, utc_offset: float) -> Series:
-    """Sine of the elevation of the sun, `[time]`, by the Fourier series of [Spencer1971] (within 0.5 degrees).
+class Place(NamedTuple):
+    """Where a file says, or a user says, that a tower is: degrees north and east, and hours east of UTC of its clock."""
+
+    latitude: float
+    longitude: float
+    utc_offset: float
+
+
+def sine_of_elevation(day_of_year: Series, hour: Series, place: Place | Site) -> Series:
+    """Sine of the elevation of the sun, `[time]`, negative at night, by the Fourier series of [Spencer1971].
+
+    Within 0.0065 of an almanac.
 
     Args:
-        middle: local standard time of the middle of each interval.
-        latitude: degrees north.
-        longitude: degrees east.
-        utc_offset: hours east of UTC of the local standard time.
+        day_of_year: `[time]`, of the middle of each interval.
+        hour: `[time]`, local standard time; outside of 0..24 it counts on from the day that is given.
+        place: latitude, longitude and offset.
     """
-    hour = np.asarray(middle.hour + middle.minute / 60.0 + middle.second / 3600.0, dtype=np.float64)
-    day = 2.0 * np.pi * (middle.day_of_year.to_numpy(dtype=np.float64) - 1.0 + (hour - 12.0) / 24.0) / 365.25
+    hour = np.asarray(hour, dtype=np.float64)
+    day = 2.0 * np.pi * (np.asarray(day_of_year, dtype=np.float64) - 1.0 + (hour - 12.0) / 24.0) / 365.25
     declination = (
         0.006918 - 0.399912 * np.cos(day) + 0.070257 * np.sin(day) - 0.006758 * np.cos(2 * day) + 0.000907 * np.sin(2 * day)
         - 0.002697 * np.cos(3 * day) + 0.00148 * np.sin(3 * day)
@@ -30,7 +41,7 @@ def sine_of_elevation(middle: pd.DatetimeIndex, latitude: float, longitude: floa
         - 0.014615 * np.cos(2 * day)
         - 0.040849 * np.sin(2 * day)
     )  # hours
-    solar_hour = hour - utc_offset + longitude / 15.0 + equation_of_time
+    solar_hour = hour - place.utc_offset + place.longitude / 15.0 + equation_of_time
     angle = np.pi * (solar_hour - 12.0) / 12.0
-    place = np.radians(latitude)
-    return np.sin(place) * np.sin(declination) + np.cos(place) * np.cos(declination) * np.cos(angle)
+    latitude = np.radians(place.latitude)
+    return np.sin(latitude) * np.sin(declination) + np.cos(latitude) * np.cos(declination) * np.cos(angle)

@@ -68,7 +68,7 @@ def report_text(examination: Examination) -> str:
     lines += [_row(_cells(found)) for found in e.variables]
     lines += ["", f"half-hours: {e.half_hours}, usable {e.usable} ({share:.1f} %)"]
     lines += [
-        f"  {c.variable}: {c.missing} missing, {c.out_of_range} out of range, alone costs {c.alone}" for c in e.costs
+        f"  {name}: {c.missing} missing, {c.outside} out of range, alone costs {c.alone}" for name, c in e.costs.items()
     ]
     lines += [_place(e), _clock(e), _closure(e)]
     if e.warnings:

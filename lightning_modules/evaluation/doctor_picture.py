@@ -12,7 +12,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from canveg_jax.io.doctor import Examination
-from canveg_jax.io.solar_elevation import sine_of_elevation
+from canveg_jax.io.sun import sine_of_elevation
 
 from .report import STYLE
 

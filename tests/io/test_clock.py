@@ -2,13 +2,12 @@
 
 import numpy as np
 import pandas as pd
-import pvlib
 import pytest
 
 from canveg_jax import Site
 from canveg_jax.io import TowerDataWarning, TowerFileError, read_tower
-from canveg_jax.io.clock import Place, check_clock, clock_of
-from canveg_jax.io.sun import sine_of_elevation
+from canveg_jax.io.clock import check_clock, clock_of
+from canveg_jax.io.sun import Place
 from canveg_jax.io.time_zone import standard_offset
 from tests.io import lookalikes
 from tests.io.lookalikes import weather
@@ -32,15 +31,6 @@ def path(tmp_path, north):
     file = tmp_path / "tower.csv"
     file.write_text(lookalikes.fluxnet(north))
     return file
-
-
-def test_the_sun_agrees_with_an_almanac():
-    time = pd.date_range("2020-01-01", "2020-12-31", freq="97min")
-    for latitude, longitude, offset in ((38.1, -121.5, -8.0), (-33.0, 150.0, 10.0), (68.0, 27.0, 2.0)):
-        almanac = pvlib.solarposition.get_solarposition(time - pd.Timedelta(hours=offset), latitude, longitude)
-        expected = np.sin(np.radians(almanac["elevation"].to_numpy()))
-        # 0.003 of the series, and half a day of the calendar, in which the declination changes by up to 0.0035
-        np.testing.assert_allclose(sine_of_elevation(time, latitude, longitude, offset), expected, atol=0.0065)
 
 
 def test_a_right_clock_says_nothing(path):

@@ -9,12 +9,12 @@ import xarray as xr
 
 from canveg_jax import Site
 from canveg_jax.io import TowerFileError
+from canveg_jax.io.completeness import costs_of_forcing
 from canveg_jax.io.doctor import examine, examine_files, short_text
 from canveg_jax.io.examination.doubts import doubts, longest_run
 from canveg_jax.io.examination.energy_balance import closure
 from canveg_jax.io.examination.solar_clock import fit_clock
 from canveg_jax.io.examination.standard_time import standard_time
-from canveg_jax.io.examination.usability import cost_text, costs
 from canveg_jax.io.tower_dataset import Column, Target, TowerTable, build_dataset
 from canveg_jax.synthetic.solar import clear_sky_shortwave, sine_of_elevation
 from tests.io.formats.test_fluxnet import frame
@@ -74,7 +74,7 @@ def values(name):
 
 def test_a_sound_record_is_usable_without_a_warning():
     found = examine(SOUND, SITE)
-    assert (found.verdict, found.warnings, found.refusals, found.costs) == (0, (), (), ())
+    assert (found.verdict, found.warnings, found.refusals, found.costs) == (0, (), (), {})
     assert found.usable == found.half_hours == 48 * DAYS
     assert found.period == "2021-04-01T00:00 to 2021-05-01T00:00, 30 min"
     assert short_text(found) == "US-Fak: 1440 of 1440 half-hours usable (100.0 %)"
@@ -122,17 +122,12 @@ def test_what_each_variable_costs():
     wind, friction = values("wind_speed"), values("friction_velocity")
     wind[:100], friction[60:120] = np.nan, 99.0
     record = tower(wind_speed=wind, friction_velocity=friction).drop_vars("co2")
-    found = {cost.variable: cost for cost in costs(record)}
-    assert found["co2"] == ("co2", 1440, 0, 1320)
-    assert found["wind_speed"] == ("wind_speed", 100, 0, 0) and found["friction_velocity"] == (
-        "friction_velocity",
-        0,
-        60,
-        0,
-    )
-    assert cost_text(record).startswith("co2 1440 missing, 0 out of range (alone 1320); wind_speed 100 missing")
-    with_co2 = {cost.variable: cost.alone for cost in costs(tower(wind_speed=wind, friction_velocity=friction))}
-    assert with_co2 == {"wind_speed": 60, "friction_velocity": 20} and costs(SOUND) == []
+    found = examine(record, SITE).costs
+    assert list(found)[:2] == ["co2", "wind_speed"]
+    assert (found["co2"], found["wind_speed"], found["friction_velocity"]) == ((1440, 0, 1320), (100, 0, 0), (0, 60, 0))
+    with_co2 = costs_of_forcing(tower(wind_speed=wind, friction_velocity=friction))
+    assert {name: cost.alone for name, cost in with_co2.items()} == {"wind_speed": 60, "friction_velocity": 20}
+    assert costs_of_forcing(SOUND) == {}
 
 
 def night_offset():

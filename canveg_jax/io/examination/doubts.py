@@ -15,9 +15,9 @@ from ...physics.constants import SOLAR_CONSTANT
 from ...site import Site
 from ..arrays import Series
 from ..humidity import saturation_vapour_pressure_kpa
-from ..solar_elevation import sine_of_elevation
 from ..stand_ins.co2_table import annual_mean
 from ..stand_ins.elevation import pressure as pressure_at
+from ..sun import sine_of_elevation
 
 PLAUSIBLE_FLUXES = {
     "latent_heat": (-472.5, 945.0), "sensible_heat": (-472.5, 945.0), "ground_heat": (-262.5, 420.0),

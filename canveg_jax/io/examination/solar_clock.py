@@ -9,7 +9,7 @@ import xarray as xr
 
 from ...site import Site
 from ..arrays import Mask
-from ..solar_elevation import sine_of_elevation
+from ..sun import sine_of_elevation
 
 TOLERATED_HOURS = 0.34
 """A shift up to here (20 min) is that of clouds, of the time step and of the sensor's level."""

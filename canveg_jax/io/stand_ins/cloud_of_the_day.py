@@ -7,7 +7,7 @@ import pandas as pd
 
 from ...physics.constants import SOLAR_CONSTANT, STEFAN_BOLTZMANN, ZERO_CELSIUS
 from ..arrays import Numbers, Series
-from ..solar_elevation import sine_of_elevation
+from ..sun import sine_of_elevation
 from ..timestamps import middle_of_interval
 from .base import Made, Record, StandIn
 

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from canveg_jax.io.solar_elevation import sine_of_elevation
 from canveg_jax.io.stand_ins import STAND_INS, StandInError, choose
 from canveg_jax.io.stand_ins.cloud_of_the_day import (
     CLEAR_TRANSMISSION,
@@ -12,6 +11,7 @@ from canveg_jax.io.stand_ins.cloud_of_the_day import (
     clearness_of_the_day,
     longwave,
 )
+from canveg_jax.io.sun import sine_of_elevation
 from canveg_jax.io.timestamps import middle_of_interval
 from canveg_jax.physics.constants import SOLAR_CONSTANT, STEFAN_BOLTZMANN
 from tests.io.stand_ins.records import HALF_HOUR, SITE, record
