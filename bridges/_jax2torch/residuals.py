@@ -128,7 +128,7 @@ def pull(pullback: Callable, outputs: Sequence, present: Sequence[bool], cotange
     """Gradients in torch's convention (conjugate of JAX's for complex numbers).
 
     Outputs without a cotangent are left out: an array of zeros would meet their derivatives, and 0 * inf is NaN. JAX cannot leave
-    out single outputs of a `scan` (0.10 and 0.11 refuse the shape of what is absent); these get zeros.
+    out single outputs of a `scan` (0.10 refuses the shape of what is absent); these get zeros.
 
     Args:
         pullback: result of `jax.vjp`.
