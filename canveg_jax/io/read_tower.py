@@ -177,7 +177,7 @@ def _read(
     if complete:
         table = _with_required(table, tower_format.never_holds, failed, path.name)
     check_units(table.forcing, path.name)
-    table = _checked(table, site if complete else None, path.name)
+    table = _checked(table, site, path.name, refuse_clock=complete)
     notes = [*table.warnings, *(f"{path.name}: {one.text}" for one in used.values())]
     if of_radiation is not None:
         column, note = lai_of_file(path, table, site, **of_radiation)
@@ -210,8 +210,10 @@ def _with_required(
         ) from error
 
 
-def _checked(table: TowerTable, site: Site | None, what: str) -> TowerTable:
+def _checked(table: TowerTable, site: Site | None, what: str, *, refuse_clock: bool) -> TowerTable:
     """The table with implausible fluxes masked, and with what its values give reason to warn of.
+
+    A file that is only examined keeps its clock, whatever it is: who examines it says so.
 
     Raises:
         TowerFileError: the measured sun is too far from that of the place.
@@ -224,7 +226,7 @@ def _checked(table: TowerTable, site: Site | None, what: str) -> TowerTable:
             texts.append(f"{what}: {gaps}.")
     texts += suspicions(table.forcing, table.start, table.step, what)
     place = table.place if site is None else (site.latitude, site.longitude, site.utc_offset)
-    if place is not None and "shortwave_in" in table.forcing:
+    if refuse_clock and place is not None and "shortwave_in" in table.forcing:
         texts += check_clock(table.forcing["shortwave_in"].values, table.start, table.step, Place(*place), what)
     return table._replace(targets=targets, warnings=[*table.warnings, *texts])
 

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from canveg_jax.io import TowerDataWarning, TowerFileError, read_tower
+from canveg_jax.io.read_tower import read_as_it_is
 from tests.io import lookalikes
 from tests.io.lookalikes import NO_STAND_INS, archive, weather
 
@@ -237,6 +238,8 @@ def test_the_clock_of_an_alma_file_is_its_own(tmp_path, data):
     met, flux = lookalikes.alma(long, tmp_path, official=False, longitude=0.0)
     with pytest.raises(TowerFileError, match="8.1 h later than the sun at latitude 38.1, longitude 0, utc_offset -8"):
         read_tower_quietly(met, flux)
+    examined, _ = read_as_it_is(met, flux)  # to say what is wrong with it
+    assert examined.sizes["time"] == 8 * 48
 
 
 def test_real_alma_pair(shared):
