@@ -8,7 +8,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, cast
 
@@ -34,7 +34,8 @@ NOT_DATA = re.compile(r"_(BIF|BIFVARINFO|VARINFO|ERA5|ERAI|AUX[A-Z]*|METEOSENS|D
 PREFERENCE = ("FULLSET", "SUBSET", "FLUXMET", "FLUXNET", "BASE", "METEO")
 """Parts of the name of a member, the one to prefer first. METEO is read together with its FLUXES."""
 
-UNPACKING_ERRORS = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+DAMAGE = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error)
+"""What Python raises for an archive that is not whole, when it is opened or while it is read."""
 
 
 class TextFile(NamedTuple):
@@ -97,7 +98,7 @@ def archive_members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [m for m in archive.namelist() if not m.endswith("/") and not m.startswith("__MACOSX")]
-    except UNPACKING_ERRORS:
+    except DAMAGE:
         return []
 
 
@@ -114,22 +115,32 @@ def opened_member(path: Path, member: str | None) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _unpacked(path: Path, member: str | None) -> Iterator[IO[bytes]]:
+    with ExitStack() as stack:
+        try:
+            content = _open(stack, path, member)
+            yield content
+        except DAMAGE:
+            raise TowerFileError(
+                f"{path.name}: the archive is damaged or incomplete and cannot be unpacked. Download it again."
+            ) from None
+
+
+def _open(stack: ExitStack, path: Path, member: str | None) -> IO[bytes]:
+    """The bytes of a file, to be closed by the stack.
+
+    Raises:
+        TowerFileError: the archive is encrypted, or packed by a method that Python does not know.
+    """
+    if member is None:
+        packed = _first_bytes(path).startswith(GZIP)
+        return cast("IO[bytes]", stack.enter_context(gzip.open(path) if packed else path.open("rb")))
+    archive = stack.enter_context(zipfile.ZipFile(path))
     try:
-        if member is not None:
-            with zipfile.ZipFile(path) as archive, archive.open(member) as content:
-                yield content
-        elif _first_bytes(path).startswith(GZIP):
-            with gzip.open(path) as content:
-                yield cast("IO[bytes]", content)
-        else:
-            with path.open("rb") as content:
-                yield content
-    except UNPACKING_ERRORS as error:
-        if "password" in str(error):
-            raise TowerFileError(f"{path.name}: the archive is encrypted. Unpack it and give the CSV.") from None
-        raise TowerFileError(
-            f"{path.name}: the archive is damaged or incomplete and cannot be unpacked. Download it again."
-        ) from None
+        return stack.enter_context(archive.open(member))
+    except NotImplementedError as error:  # a subclass of RuntimeError
+        raise TowerFileError(f"{path.name}: {error}. Unpack it and give the CSV.") from None
+    except RuntimeError:  # zipfile's only sign of a password
+        raise TowerFileError(f"{path.name}: the archive is encrypted. Unpack it and give the CSV.") from None
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 from canveg_jax.io import TowerFileError, read_tower
 from canveg_jax.io.formats import csv as csv_module
 from canveg_jax.io.formats import csv_threads
+from canveg_jax.io.opening import text_file
 from tests.io import lookalikes
 from tests.io.lookalikes import archive, fluxnet, weather
 
@@ -202,3 +203,21 @@ def test_blocks_notice_what_a_whole_file_notices(tmp_path, text, monkeypatch):
     path.write_text(text.replace("\n", '\n"', 3))
     with pytest.raises(TowerFileError, match="quotation mark"):
         read_tower(path, lai=2.0)
+
+
+def test_an_unknown_method_of_packing(tmp_path, text):
+    path = archive(tmp_path / "strange.zip", a__csv=text)
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        content[content.index(signature) + offset] = 97
+    path.write_bytes(bytes(content))
+    with pytest.raises(TowerFileError, match="strange.zip: .*compression method.*Unpack it"):
+        read_tower(path, lai=2.0)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, NotImplementedError])
+def test_what_a_reader_raises_is_not_blamed_on_the_file(tmp_path, text, error):
+    path = tmp_path / "tower.csv.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    with pytest.raises(error, match="of the reader"), text_file(path).opened():
+        raise error("of the reader")

@@ -40,8 +40,8 @@ class DailyWeather(NamedTuple):
 def daily_weather(record: Record, *, measured_net_radiation: bool = False) -> DailyWeather:
     """Daily sums and means of a record.
 
-    Rain of a day with missing intervals is scaled up from those that are there; other days with too few values take the mean
-    of the record (of the rain as well).
+    Rain of a day with missing intervals is scaled up from those that are there. So that the balance can go on, a day with too few
+    values takes the mean of the record (of the rain as well); it is `incomplete`.
 
     Args:
         record: with shortwave_in, air_temperature, vapour_pressure and precipitation.
@@ -68,7 +68,7 @@ def daily_weather(record: Record, *, measured_net_radiation: bool = False) -> Da
     incomplete = np.any([~np.isfinite(mean) for mean in means.values()], axis=0)
     if incomplete.all():
         raise StandInError(f"{what} needs at least one whole day of weather")
-    means = {name: np.where(np.isfinite(mean), mean, np.nanmean(mean)) for name, mean in means.items()}
+    means = {name: np.where(known := np.isfinite(mean), mean, mean[known].mean()) for name, mean in means.items()}
 
     sky = extraterrestrial_radiation(np.asarray(days.day_of_year, dtype=float), site.latitude)
     temperature, shortwave = means["air_temperature"], np.maximum(means["shortwave_in"], 0.0)
@@ -107,6 +107,8 @@ def make(
 ) -> Made:
     """Of rain, short-wave, temperature and humidity; see `RootZone`, `daily_weather` and `soil_water_content`.
 
+    Missing on days that are incomplete, but the first and the last one, which are often cut.
+
     Raises:
         StandInError: something that it needs is not there.
     """
@@ -127,8 +129,13 @@ def make(
         rest = float(balance.water[DAYS_OF_A_YEAR - 1] - balance.start[0])
         if abs(rest) > STEADY:
             remarks.append(f"the first year is not steady ({rest:+.1f} mm of water over it)")
-    if count := int(weather.incomplete[1:-1].sum()):  # the first and the last day are often cut
-        remarks.append(f"{count} of {len(daily)} days have too little weather and take the mean of the record")
+    missing = weather.incomplete.copy()
+    missing[[0, -1]] = False
+    if count := int(missing.sum()):
+        remarks.append(
+            f"{count} of {len(daily)} days have too little weather: they have no soil water, and the balance takes the mean of "
+            "the record for them"
+        )
     attributes = {
         "capacity": capacity, "drainage": drainage, "dry": dry, "wet": wet,
         "precipitation_mm_per_day": float(weather.precipitation.mean()),
@@ -136,7 +143,8 @@ def make(
         "evaporation_mm_per_day": float(balance.evaporation.mean()),
         "drainage_mm_per_day": float(balance.drainage.mean()),
     }  # fmt: skip
-    return Made(at_half_hours(daily, start, weather.day, weather.share), attributes, tuple(remarks))
+    values = np.asarray(at_half_hours(daily, start, weather.day, weather.share), float)
+    return Made(np.where(missing[weather.day], np.nan, values), attributes, tuple(remarks))
 
 
 BUCKET = StandIn(
