@@ -93,7 +93,9 @@ def test_the_segments_cross_what_they_are_named_after():
     assert crossed == {kind: 10 for kind in KINDS}
 
 
-@pytest.mark.parametrize(("n_layers", "stable"), [(1, PUBLISHED_STABLE), (5, DEFAULT_STABLE)])
+@pytest.mark.parametrize(
+    ("n_layers", "stable"), [(1, PUBLISHED_STABLE), pytest.param(5, DEFAULT_STABLE, marks=pytest.mark.slow)]
+)
 def test_no_output_jumps(n_layers, stable, tmp_path):
     jumps, bisected, lost = find_jumps(random_segments(18, seed=7), solver(n_layers, tmp_path, stable))
     assert bisected > 150

@@ -147,6 +147,7 @@ def test_gradient_of_closures_and_observed_share_agrees_with_central_differences
     model.zero_grad()
 
 
+@pytest.mark.slow
 def test_twin_experiment_recovers_parameter_and_stress(physics, data, tower):
     model = hybrid(physics, network_lr=0.1, parameter_lr=0.1, schedule="cosine", tunable=["kball", "q10a"])
     held = physics.raw["kball"].register_hook(torch.zeros_like)  # it acts through its product with the stress only
