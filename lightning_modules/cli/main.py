@@ -49,8 +49,9 @@ environment:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0 done, 2 wrong input, 130 interrupted; `doctor` returns 1 for
-    warnings and 2 for a record that cannot be used. What is neither is a defect, and raised."""
+    """Run a command. Returns the exit code: 0 done, 2 wrong input, 130 interrupted, 141 if nobody reads the output any more
+    (`canveg towers | head -1`); `doctor` returns 1 for warnings and 2 for a record that cannot be used. What is neither
+    is a defect, and raised."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = next((a for a in arguments if not a.startswith("-")), "")
     parent = os.getppid()
@@ -61,7 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return run_training(arguments)
         options = _parser().parse_args(arguments)
-        return options.run(options)
+        code = options.run(options)
+        sys.stdout.flush()  # whether anybody still reads is seen here, and not when the interpreter ends
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
+        return 141
     except KeyboardInterrupt as interrupt:
         if _first_process():
             print(f"canveg {command}: interrupted{interrupt}", file=sys.stderr)

@@ -3,6 +3,7 @@
 import errno
 import resource
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -57,6 +58,13 @@ def lines_of(capsys, arguments) -> list[str]:
     text = capsys.readouterr().err
     assert code == 2 and "Traceback" not in text, text
     return text.splitlines()
+
+
+def test_output_that_nobody_reads_ends_the_command_in_silence():
+    command = [sys.executable, "-c", "from lightning_modules.cli.main import main; raise SystemExit(main())", "towers"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        running.stdout.close()
+        assert (running.stderr.read(), running.wait()) == ("", 141)
 
 
 @pytest.mark.parametrize(
