@@ -30,6 +30,7 @@ from .solver.acceptance import (
     SITE,
     SOLVED,
     reason_not_to_solve,
+    rows_to_solve,
     with_stand_ins,
 )
 from .solver.batches import map_rows, number_of_rows, on_rows, record_chunk
@@ -272,7 +273,7 @@ def _stress_before_the_loop(scheme: AbstractStress, parameters: Parameters, forc
     """
     axes, site = Axes.of(parameters, None, None, site_by_row=False), forcing.site
     columns, no_stress = eqx.tree_at(lambda f: f.site, forcing, None), jnp.ones_like(forcing.air_temperature)
-    usable = reason_not_to_solve(axes, columns, no_stress, parameters) == SOLVED
+    usable = rows_to_solve(axes, columns, no_stress, parameters)
     calm, _, parameters = with_stand_ins(axes, usable, columns, no_stress, parameters)
     calm = eqx.tree_at(lambda f: f.site, calm, site, is_leaf=lambda x: x is None)
     in_axes = jax.tree.map(lambda x: 0 if x.ndim else None, parameters)
@@ -304,9 +305,9 @@ def _solution(static: Static, inputs: Inputs, site_index: Any = None, start: Any
     if number_of_rows(inputs) == 0:
         one = on_rows(static.axes, lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), inputs)
         return jax.tree.map(lambda y: y[:0], _solution(static, one))
-    reason = reason_not_to_solve(static.axes, inputs.forcing, inputs.stress, inputs.parameters, inputs.closure)
-    reason = jnp.where(known, reason, SITE)
-    fluxes, profiles, solver = cast(Solved, solve_canopy(static, inputs, reason == SOLVED, start))
+    checked = static.axes, inputs.forcing, inputs.stress, inputs.parameters, inputs.closure
+    fluxes, profiles, solver = cast(Solved, solve_canopy(static, inputs, rows_to_solve(*checked) & known, start))
+    reason = jnp.where(known, reason_not_to_solve(*checked), SITE)
     physical = jnp.all(jnp.isfinite(profiles.air_temperature), axis=1) & jnp.all(profiles.vapour_pressure > 0, axis=1)
     reason = jnp.where(reason != SOLVED, reason, jnp.where(solver.converged, SOLVED, NOT_CONVERGED))
     reason = jnp.where((reason == SOLVED) & ~physical, NOT_PHYSICAL, reason)

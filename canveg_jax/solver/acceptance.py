@@ -34,12 +34,32 @@ REASONS: dict[int, str] = {
 """What the numbers in `Diagnostics.reason` mean."""
 
 
+def rows_to_solve(
+    axes: Axes, forcing: Forcing, stress: Float[Array, "time ..."], parameters: Parameters, closure: Any = None
+) -> Bool[Array, " time"]:
+    """Whether each row can be solved: its forcing is within range, its stress within (0, 1], all else of it finite.
+
+    Ranges are one reduction of a table, which XLA computes once. A chain of `&` it would compute again in each of the hundreds
+    of loops that read what stands in for a row.
+    """
+    layers = tuple(range(1, stress.ndim))
+    ranges = [(getattr(forcing, name), info.lower, info.upper, info.optional) for name, info in FORCING_TABLE.items()]
+    smallest = float(jnp.finfo(stress.dtype).tiny)
+    ranges += [(stress.min(axis=layers), smallest, 1.0, False), (stress.max(axis=layers), smallest, 1.0, False)]
+    columns, *limits = zip(*ranges, strict=True)
+    lower, upper, optional = (jnp.asarray(limit)[:, None] for limit in limits)
+    table = jnp.stack(columns)
+    within = jnp.all((table >= lower) & (table <= upper) | optional & jnp.isnan(table), axis=0)
+    n_rows = stress.shape[0]
+    return within & _finite_rows(n_rows, axes.closure, closure) & _finite_rows(n_rows, axes.parameters, parameters)
+
+
 def reason_not_to_solve(
     axes: Axes, forcing: Forcing, stress: Float[Array, "time ..."], parameters: Parameters, closure: Any = None
 ) -> Int[Array, " time"]:
-    """Code of `REASONS` for each row, 0 where it can be solved."""
+    """Code of `REASONS` for each row, 0 where `rows_to_solve` is true."""
     n_rows = stress.shape[0]
-    within = jnp.all((stress > 0.0) & (stress <= 1.0), axis=tuple(range(1, stress.ndim)))
+    within = jnp.all((stress >= jnp.finfo(stress.dtype).tiny) & (stress <= 1.0), axis=tuple(range(1, stress.ndim)))
     reason = jnp.where(within, SOLVED, STRESS)
     reason = jnp.where(_finite_rows(n_rows, axes.closure, closure), reason, CLOSURE)
     reason = jnp.where(_finite_rows(n_rows, axes.parameters, parameters), reason, PARAMETER)
