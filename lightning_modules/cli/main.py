@@ -17,6 +17,7 @@ from pathlib import Path
 from ..data.splits import PARTS
 from .compare import add_commands as add_comparisons
 from .doctor import add_doctor
+from .intervals import add_intervals
 from .mistakes import explained
 from .readiness import require_packages
 
@@ -137,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="FOLDER", help="predictions, scores and picture go here"
     )
     together.set_defaults(run=_ensemble)
+    add_intervals(commands)
     add_comparisons(commands)
     add_doctor(commands)
     towers = commands.add_parser("towers", help="list the site presets and their constants")

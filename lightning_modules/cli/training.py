@@ -27,6 +27,8 @@ from ..data.extrapolation import extrapolation_text, shares_beyond
 from ..data.inputs import check_inputs
 from ..evaluation.closure_report import beside, closure_figure, learned_something
 from ..evaluation.ensemble import write_ensemble
+from ..evaluation.interval_table import interval_table
+from ..evaluation.intervals import check_intervals, with_intervals
 from ..evaluation.predictions import predictions_dataset, write_predictions
 from ..evaluation.report import report_figure, save_figure
 from ..evaluation.score_table import score_table, table_text, write_table
@@ -57,6 +59,9 @@ class OutputFiles:
         scores: the table of scores; default: `scores.csv` beside the predictions.
         sensitivities: how the fluxes of so many half-hours of the test part answer to parameters and weather, as
             `sensitivities.csv` and `report-sensitivities.png`; 0: not. Compiles a program of its own.
+        intervals: levels of prediction intervals of the observed fluxes, such as `[0.9]` (`evaluation.intervals`): in the predictions,
+            the picture, and scored in `intervals.csv` beside the predictions; empty: none.
+        calibrate_on: parts whose errors they are made from, `val`, or `train` and `val`.
     """
 
     after_fit: bool = True
@@ -64,6 +69,8 @@ class OutputFiles:
     report: str | None = None
     scores: str | None = None
     sensitivities: int = 0
+    intervals: list[float] = dataclasses.field(default_factory=list)
+    calibrate_on: list[str] = dataclasses.field(default_factory=lambda: ["val"])
 
 
 class TrainingCLI(LightningCLI):
@@ -138,6 +145,7 @@ class TrainingCLI(LightningCLI):
         if self.arguments[0] == "fit":
             _check_members(config)
         _check_residual(config)
+        _check_intervals(config, self.arguments[0])
         fitted = [name for name, weight in (config.model.weights or {}).items() if weight > 0]
         config.data.targets = list(dict.fromkeys([*config.data.targets, *fitted]))
         if config.data.val_every == 0 or config.trainer.limit_val_batches == 0:
@@ -238,6 +246,8 @@ class TrainingCLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         predictions = self._with_residual(predictions).assign_attrs(inputs_beyond_training=self._extrapolation())
+        if output.intervals:
+            predictions = with_intervals(predictions, output.intervals, output.calibrate_on)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.predictions = write_predictions(path, predictions)
         table = score_table(predictions)
@@ -250,6 +260,11 @@ class TrainingCLI(LightningCLI):
             print(beyond)
         if learned_something(predictions):
             print(f"closures: {save_figure(closure_figure(predictions), beside(picture))}")
+        if output.intervals:
+            scored = write_table(path.with_name("intervals.csv"), interval_table(predictions))
+            print(f"intervals: {scored}")
+            if left_out := predictions.attrs["intervals_left_out"]:
+                print(f"without intervals: {left_out}")
         if output.sensitivities > 0:
             part = "test" if "test" in self.datamodule.parts else "train"
             answers = sensitivities(self.model.cpu(), self.datamodule, part=part, half_hours=output.sensitivities)
@@ -310,6 +325,25 @@ def _check_residual(config: Namespace) -> None:
     read_memory(gru)
     if config.trainer.devices not in (1, "1"):
         raise ValueError("residual: works in one process (trainer.devices: 1).")
+
+
+def _check_intervals(config: Namespace, command: str) -> None:
+    """Raise ValueError for intervals that cannot be made from what the run predicts."""
+    output = config.output
+    if not output.intervals or command not in ("fit", "predict"):
+        return
+    check_intervals(output.intervals, output.calibrate_on)
+    if "val" in output.calibrate_on and config.data.val_every == 0:
+        raise ValueError(
+            "output.intervals: without a validation part (data.val_every: 0) there is nothing to calibrate on; keep one, or "
+            "leave output.intervals out."
+        )
+    part = config.data.predict_part
+    if command == "predict" and part != "all" and [part] != output.calibrate_on:
+        raise ValueError(
+            f"output.intervals: the predictions must hold the part(s) to calibrate on, and data.predict_part is {part}. Set "
+            "data.predict_part: all."
+        )
 
 
 def _check_members(config: Namespace) -> None:

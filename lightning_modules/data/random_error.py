@@ -65,7 +65,7 @@ def random_error(dataset: TowerDataset, target: str) -> RandomError | None:
     at = (np.arange(MAGNITUDES) + 0.5) / MAGNITUDES
     magnitudes = tuple(float(quantile) for quantile in np.quantile(samples, at))
     difference, magnitude = _pairs(dataset, values, measured)
-    offset, slope = (None, None) if len(difference) < FEWEST_PAIRS else _line(difference, magnitude)
+    offset, slope = (None, None) if len(difference) < FEWEST_PAIRS else sigma_line(difference**2 / 2.0, magnitude)
     from_file, share = None, 0.0
     if target in dataset.sigma:
         sigma = dataset.sigma[target].double().numpy()[measured]
@@ -99,12 +99,19 @@ def _pairs(dataset: TowerDataset, values: np.ndarray, measured: np.ndarray) -> t
     return np.array(differences), np.array(magnitudes)
 
 
-def _line(difference: np.ndarray, magnitude: np.ndarray) -> tuple[float, float]:
-    """Offset and slope of sigma over the magnitude."""
+def sigma_line(squares: np.ndarray, magnitude: np.ndarray) -> tuple[float, float]:
+    """Offset (positive) and slope (not negative) of `sigma = offset + slope magnitude`.
+
+    A line by least squares through the root mean squares of 10 equally filled classes of the magnitude.
+
+    Args:
+        squares: `[n]`, at least 10, whose mean is the variance: squared errors, or halves of squared differences.
+        magnitude: `[n]`, in the unit of the error.
+    """
     classes = np.array_split(np.argsort(magnitude, kind="stable"), CLASSES)
     x = np.array([magnitude[c].mean() for c in classes])
-    sigma = np.array([np.sqrt(np.mean(difference[c] ** 2) / 2.0) for c in classes])
+    sigma = np.array([np.sqrt(np.mean(squares[c])) for c in classes])
     slope, offset = np.polyfit(x, sigma, 1) if np.ptp(x) > 0.0 else (-1.0, 0.0)
     if slope < 0.0:
-        slope, offset = 0.0, float(np.sqrt(np.mean(difference**2) / 2.0))
+        slope, offset = 0.0, float(np.sqrt(np.mean(squares)))
     return max(float(offset), 0.1 * float(sigma.min())), float(slope)

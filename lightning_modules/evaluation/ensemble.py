@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from canveg_jax.fluxes import FLUX_TABLE
 from canveg_jax.io import TARGET_TABLE
 
 from ..names import EQUIVALENT, WITH_RESIDUAL
+from .interval_table import MEMBERS, interval_table
+from .intervals import calibrated_on, levels_of, seen_name, with_intervals, without_intervals
 from .predictions import read_predictions, write_predictions
 from .report import report_figure, save_figure
 from .score_table import score_table, write_table
@@ -29,7 +32,7 @@ SAME = ("time", "site_index", "split")
 def ensemble(members: Sequence[xr.Dataset]) -> xr.Dataset:
     """Mean of the predictions of several members, half-hour by half-hour, with the standard deviation over them (n - 1).
 
-    Averaged are modelled fluxes, what the tower sees of them, stress and closures; those that are scored, stress and closures
+    Intervals of the members are left out: they are of other predictions. Averaged are modelled fluxes, what the tower sees of them, stress and closures; those that are scored, stress and closures
     have a spread. A half-hour counts as converged where it is in all members.
 
     Args:
@@ -38,6 +41,7 @@ def ensemble(members: Sequence[xr.Dataset]) -> xr.Dataset:
     Raises:
         ValueError: fewer than two members, or other half-hours, sites, parts or variables.
     """
+    members = [without_intervals(member) for member in members]
     first = members[0] if members else None
     if first is None or len(members) < 2:
         raise ValueError(f"an ensemble needs the predictions of at least two runs; got {len(members)}.")
@@ -78,19 +82,50 @@ def member_scores(members: Sequence[xr.Dataset], mean: xr.Dataset) -> pd.DataFra
 def write_ensemble(paths: Sequence[str | Path], folder: str | Path) -> pd.DataFrame:
     """Read the predictions of several runs; write `predictions.nc`, `scores.csv`, `members.csv` and `report.png` of their mean.
 
+    Where the package scores is installed (extra `experiments`), or the members have prediction intervals, `intervals.csv` as well: scores of the
+    members as a distribution, and of the intervals of their mean, which are calibrated as those of the first member.
+
     Returns:
         `member_scores`.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     members = [read_predictions(path) for path in paths]
-    mean = ensemble(members)
+    mean = with_member_crps(ensemble(members), members)
+    if levels := levels_of(members[0]):
+        mean = with_intervals(mean, levels, calibrated_on(members[0]))
+    if levels or any(str(name).endswith(MEMBERS) for name in mean.data_vars):
+        write_table(folder / "intervals.csv", interval_table(mean))
     write_predictions(folder / "predictions.nc", mean, {"member_files": [str(path) for path in paths]})
     write_table(folder / "scores.csv", score_table(mean))
     scores = member_scores(members, mean)
     write_table(folder / "members.csv", scores)
     save_figure(report_figure(mean), folder / "report.png")
     return scores
+
+
+def with_member_crps(mean: xr.Dataset, members: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Add `<flux>_crps_members` `[row]`: the continuous ranked probability score of the members, as an estimate of that of the distribution
+    that they are drawn from (`fair`) [Gneiting2007; Ferro2014]. Without the package scores the predictions as they are.
+
+    NaN where nothing was measured or a member did not converge.
+    """
+    if find_spec("scores") is None:
+        return mean
+    from scores.probability import crps_for_ensemble
+
+    result = mean.copy()
+    for info in TARGET_TABLE.values():
+        if f"{info.flux}_observed" not in mean:
+            continue
+        name = seen_name(mean, info.flux)
+        forecast = xr.DataArray(np.stack([m[name].values.astype(float) for m in members]), dims=("member", "row"))
+        known = mean[f"{info.flux}_measured"].values & mean["converged"].values
+        observed = xr.DataArray(np.where(known, mean[f"{info.flux}_observed"].values.astype(float), np.nan), dims="row")
+        crps = crps_for_ensemble(forecast, observed, "member", method="fair", preserve_dims="row")
+        meaning = f"continuous ranked probability score of the members' {info.flux}"
+        result[f"{info.flux}{MEMBERS}"] = ("row", crps.values, {"units": info.unit, "long_name": meaning})
+    return result
 
 
 def _is_modelled(name: str) -> bool:

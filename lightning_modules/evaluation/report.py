@@ -16,7 +16,8 @@ from matplotlib.figure import Figure, SubFigure
 from canveg_jax.files import replacing
 
 from ..data.splits import PARTS
-from ..names import EQUIVALENT
+from .interval_panels import coverage_by_month, pit_histogram
+from .intervals import bounds_of, levels_of, seen_name
 
 FLUXES = {"LE": ("Latent heat LE", "W m$^{-2}$"), "NEE": ("Net CO$_2$ exchange NEE", "µmol m$^{-2}$ s$^{-1}$")}
 OBSERVED, MODELLED, KNOWN = "#3b3b3b", "#c8501e", "#1f6f8b"
@@ -61,7 +62,8 @@ def report_figure(
             blocks.append((site, predictions.isel(row=rows)))
     long = [_span_days(block) > ENOUGH_DAYS for _, block in blocks]
     with matplotlib.rc_context(STYLE):
-        heights = [8.4 if tall else 5.8 for tall in long]
+        more = 2.6 if levels_of(predictions) else 0.0
+        heights = [(8.4 if tall else 5.8) + more for tall in long]
         figure = Figure(figsize=(15.0, sum(heights)), layout="constrained")
         FigureCanvasAgg(figure)
         subfigures = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights, hspace=0.04)[:, 0]
@@ -88,7 +90,9 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> Path:
 
 
 def _draw_site(subfigure: SubFigure, block: xr.Dataset, tall: bool) -> None:
-    grid = subfigure.add_gridspec(3 if tall else 2, 10)
+    levels = levels_of(block)
+    rows = 3 if tall else 2
+    grid = subfigure.add_gridspec(rows + bool(levels), 10)
     for i, flux in enumerate(FLUXES):
         if f"{flux}_observed" not in block:
             continue
@@ -96,9 +100,12 @@ def _draw_site(subfigure: SubFigure, block: xr.Dataset, tall: bool) -> None:
         _window(subfigure.add_subplot(grid[0, half]), block, flux, legend=i == 0)
         if tall:
             _daily_means(subfigure.add_subplot(grid[1, half]), block, flux)
-        _diurnal_cycle(subfigure.add_subplot(grid[-1, 2 * i : 2 * i + 2]), block, flux)
-        _scatter(subfigure.add_subplot(grid[-1, 4 + 2 * i : 6 + 2 * i]), block, flux)
-    _stress(subfigure.add_subplot(grid[-1, 8:10]), block)
+        _diurnal_cycle(subfigure.add_subplot(grid[rows - 1, 2 * i : 2 * i + 2]), block, flux)
+        _scatter(subfigure.add_subplot(grid[rows - 1, 4 + 2 * i : 6 + 2 * i]), block, flux)
+        if levels and bounds_of(flux, max(levels))[0] in block:
+            pit_histogram(subfigure.add_subplot(grid[rows, 5 * i : 5 * i + 2]), block, flux)
+            coverage_by_month(subfigure.add_subplot(grid[rows, 5 * i + 2 : 5 * i + 5]), block, flux, max(levels))
+    _stress(subfigure.add_subplot(grid[rows - 1, 8:10]), block)
 
 
 def _window(axes: Axes, block: xr.Dataset, flux: str, legend: bool) -> None:
@@ -110,12 +117,17 @@ def _window(axes: Axes, block: xr.Dataset, flux: str, legend: bool) -> None:
     breaks = np.flatnonzero(np.diff(time[every]) > np.timedelta64(3, "h")) + 1
     axes.plot(np.insert(time[every], breaks, time[every][breaks - 1]), np.insert(modelled[every], breaks, np.nan),
               color=MODELLED, lw=1.2, label="modelled")  # fmt: skip
+    levels = levels_of(block)
+    if levels and (names := bounds_of(flux, max(levels)))[0] in block:
+        lower, upper = (np.insert(block[name].values[every], breaks, np.nan) for name in names)
+        band = f"{100.0 * max(levels):g} % interval"
+        axes.fill_between(np.insert(time[every], breaks, time[every][breaks - 1]), lower, upper, color=MODELLED, alpha=0.18, lw=0, label=band)
     seen = inside & _used(block, flux)
     axes.plot(time[seen], block[f"{flux}_observed"].values[seen], ".", color=OBSERVED, ms=3.5, label="observed")
     _time_axis(axes, flux)
     axes.set_title(FLUXES[flux][0])
     if legend:
-        axes.legend(ncols=2, loc="upper right", bbox_to_anchor=(1.0, 1.13))
+        axes.legend(ncols=3, loc="upper right", bbox_to_anchor=(1.0, 1.13))
 
 
 def _daily_means(axes: Axes, block: xr.Dataset, flux: str) -> None:
@@ -213,8 +225,7 @@ def _best_window(block: xr.Dataset) -> np.ndarray:
 
 def _seen(block: xr.Dataset, flux: str) -> np.ndarray:
     """The modelled flux as the tower would see it, which is what its observations are compared with."""
-    name = f"{flux}{EQUIVALENT}"
-    return block[name if name in block else flux].values
+    return block[seen_name(block, flux)].values
 
 
 def _used(block: xr.Dataset, flux: str) -> np.ndarray:

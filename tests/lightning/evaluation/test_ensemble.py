@@ -74,7 +74,7 @@ def test_the_command(tmp_path, capsys):
     back = read_predictions(tmp_path / "together/predictions.nc")
     assert back["converged"].dtype == bool and "LE_spread" in back and back.attrs["members"] == 3
     assert {p.name for p in (tmp_path / "together").iterdir()} == {
-        "predictions.nc", "scores.csv", "members.csv", "report.png"
+        "predictions.nc", "scores.csv", "members.csv", "intervals.csv", "report.png"
     }  # fmt: skip
     assert main(["ensemble", paths[0], "--out", str(tmp_path / "alone")]) == 2
     assert "at least two runs" in capsys.readouterr().err
