@@ -50,18 +50,18 @@ def posterior(
 ) -> xr.Dataset:
     """Samples of the posterior of process parameters, by the No-U-Turn sampler [Hoffman2014].
 
-    `p(theta | o) ~ p(theta) prod_kt p(o_kt | y_kt(theta), sigma_kt)`: errors of the half-hours `t` and fluxes `k` count as independent,
-    which those of towers are not (they last), so intervals of a whole record are too narrow. A day or two of half-hours of one layer
-    cost minutes.
+    `p(theta | o) ~ p(theta) prod_kt p(o_kt | y_kt(theta), sigma_kt)`: errors of the half-hours `t` and fluxes `k` count as
+    independent, which those of towers are not (they last), so intervals of a whole record are too narrow. A day or two of
+    half-hours of one layer cost minutes.
 
     Args:
         canopy: its parameter values are where the chains start, and what is not sampled keeps them.
         forcing: `[time]`.
         observed: by flux name (`LE`, `NEE` ...), `[time]`; NaN where nothing was measured, which has no influence.
-        sigma: scale of the errors by flux name, a number or `[time]`, in the unit of the flux: the standard deviation (gaussian), or the
-            mean absolute error (laplace).
-        parameters: names of those to sample; their priors are uniform within the bounds of `PARAMETER_TABLE`, and for both of a pair of
-            reflectance and transmittance uniform where their sum is below 0.999.
+        sigma: scale of the errors by flux name, a number or `[time]`, in the unit of the flux: the standard deviation
+            (gaussian), or the mean absolute error (laplace).
+        parameters: names of those to sample; their priors are uniform within the bounds of `PARAMETER_TABLE`, and for both
+            of a pair of reflectance and transmittance uniform where their sum is below 0.999.
         priors: `(mean, standard deviation)` by name: normal instead, within the same bounds.
         errors: `gaussian` or `laplace`.
         stress: as in `Canopy.solve`.
@@ -69,8 +69,8 @@ def posterior(
         seed: of starts and steps.
 
     Returns:
-        A variable `(chain, draw)` for each parameter, with its unit, `r_hat` (split, of the unconstrained number) and `effective_samples` as
-        attributes, and `diverging`.
+        A variable `(chain, draw)` for each parameter, with its unit, `r_hat` (split, of the unconstrained number) and
+        `effective_samples` as attributes, and `diverging`.
 
     Raises:
         ImportError: numpyro is not installed.
@@ -243,7 +243,9 @@ def _start(canopy: Canopy, names: Sequence[str]) -> dict[str, np.ndarray]:
     values = {name: np.asarray(value, float) for name, value in canopy.parameters.values.items()}
     chosen = {name: values[name] for name in names}
     if any(value.ndim for value in chosen.values()):
-        raise ValueError("posterior: a parameter with a value of each half-hour cannot be sampled; give the canopy numbers.")
+        raise ValueError(
+            "posterior: a parameter with a value of each half-hour cannot be sampled; give the canopy numbers."
+        )
     return unconstrain(chosen, values)
 
 

@@ -1,4 +1,5 @@
-"""How well does one day of fluxes know the stomata and the capacity of the leaves? Their posterior, on fluxes of known parameters.
+"""How well does one day of fluxes know the stomata and the capacity of the leaves? Their posterior, on fluxes of known
+parameters.
 
 Run it as `python examples/posterior.py [steps]`; it makes its own data. Needs `pip install 'canveg-torch[bayes]'`. Minutes.
 """
@@ -26,9 +27,7 @@ def main(steps: int = 300, chains: int = 4) -> xr.Dataset:
     forcing = cv.Forcing(**{name: weather[name].values for name in cv.FORCING_TABLE})
     truth = cv.Canopy(site, cv.Parameters(**TRUE))(forcing)
     rng = np.random.default_rng(0)
-    observed = {
-        flux: np.asarray(getattr(truth, flux)) + sd * rng.standard_normal(48) for flux, sd in SIGMA.items()
-    }
+    observed = {flux: np.asarray(getattr(truth, flux)) + sd * rng.standard_normal(48) for flux, sd in SIGMA.items()}
     observed["LE"][:4] = np.nan  # a gap has no influence
     drawn = posterior(
         cv.Canopy(site), forcing, observed, SIGMA, tuple(TRUE), chains=chains, warmup=steps, samples=steps, seed=1
@@ -36,7 +35,9 @@ def main(steps: int = 300, chains: int = 4) -> xr.Dataset:
     for name, true in TRUE.items():
         low, middle, high = np.quantile(drawn[name], [0.05, 0.5, 0.95])
         said = f"{name}: {middle:.2f}, 90 % between {low:.2f} and {high:.2f} (true {true:g})"
-        print(f"{said}, r_hat {drawn[name].attrs['r_hat']:.3f}, effective samples {drawn[name].attrs['effective_samples']:.0f}")
+        print(
+            f"{said}, r_hat {drawn[name].attrs['r_hat']:.3f}, effective samples {drawn[name].attrs['effective_samples']:.0f}"
+        )
     return drawn
 
 

@@ -12,8 +12,12 @@ from .readiness import require_packages, require_place
 def add_intervals(commands: Any) -> None:
     """Add the command to the parser of `canveg`."""
     parser = commands.add_parser("intervals", help="prediction intervals for a predictions file, and how good they are")
-    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.nc", help="of all parts (fit, or predict_part: all)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="predictions, table and picture go here")
+    parser.add_argument(
+        "predictions", type=Path, metavar="PREDICTIONS.nc", help="of all parts (fit, or predict_part: all)"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="predictions, table and picture go here"
+    )
     parser.add_argument(
         "--level", type=float, action="append", help="share of half-hours inside; repeat it for several; default 0.9"
     )

@@ -59,8 +59,8 @@ class OutputFiles:
         scores: the table of scores; default: `scores.csv` beside the predictions.
         sensitivities: how the fluxes of so many half-hours of the test part answer to parameters and weather, as
             `sensitivities.csv` and `report-sensitivities.png`; 0: not. Compiles a program of its own.
-        intervals: levels of prediction intervals of the observed fluxes, such as `[0.9]` (`evaluation.intervals`): in the predictions,
-            the picture, and scored in `intervals.csv` beside the predictions; empty: none.
+        intervals: levels of prediction intervals of the observed fluxes, such as `[0.9]` (`evaluation.intervals`): in the
+            predictions, the picture, and scored in `intervals.csv` beside the predictions; empty: none.
         calibrate_on: parts whose errors they are made from, `val`, or `train` and `val`.
     """
 

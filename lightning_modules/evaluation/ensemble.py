@@ -32,7 +32,8 @@ SAME = ("time", "site_index", "split")
 def ensemble(members: Sequence[xr.Dataset]) -> xr.Dataset:
     """Mean of the predictions of several members, half-hour by half-hour, with the standard deviation over them (n - 1).
 
-    Intervals of the members are left out: they are of other predictions. Averaged are modelled fluxes, what the tower sees of them, stress and closures; those that are scored, stress and closures
+    Intervals of the members are left out: they are of other predictions. Averaged are modelled fluxes, what the tower sees
+        of them, stress and closures; those that are scored, stress and closures
     have a spread. A half-hour counts as converged where it is in all members.
 
     Args:
@@ -82,8 +83,9 @@ def member_scores(members: Sequence[xr.Dataset], mean: xr.Dataset) -> pd.DataFra
 def write_ensemble(paths: Sequence[str | Path], folder: str | Path) -> pd.DataFrame:
     """Read the predictions of several runs; write `predictions.nc`, `scores.csv`, `members.csv` and `report.png` of their mean.
 
-    Where the package scores is installed (extra `experiments`), or the members have prediction intervals, `intervals.csv` as well: scores of the
-    members as a distribution, and of the intervals of their mean, which are calibrated as those of the first member.
+    Where the package scores is installed (extra `experiments`), or the members have prediction intervals, `intervals.csv`
+    as well: scores of the members as a distribution, and of the intervals of their mean, which are calibrated as those of
+    the first member.
 
     Returns:
         `member_scores`.
@@ -105,8 +107,9 @@ def write_ensemble(paths: Sequence[str | Path], folder: str | Path) -> pd.DataFr
 
 
 def with_member_crps(mean: xr.Dataset, members: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Add `<flux>_crps_members` `[row]`: the continuous ranked probability score of the members, as an estimate of that of the distribution
-    that they are drawn from (`fair`) [Gneiting2007; Ferro2014]. Without the package scores the predictions as they are.
+    """Add `<flux>_crps_members` `[row]`: the continuous ranked probability score of the members, as an estimate of that of
+    the distribution that they are drawn from (`fair`) [Gneiting2007] [Ferro2014]. Without the package scores the
+    predictions as they are.
 
     NaN where nothing was measured or a member did not converge.
     """

@@ -23,7 +23,9 @@ def pit_histogram(axes: Axes, block: xr.Dataset, flux: str) -> None:
     axes.set(xlabel="probability below the observation", ylabel="share", xlim=(0, 1))
     if len(pit):
         counts, edges = np.histogram(pit, bins=PIT_CLASSES, range=(0.0, 1.0))
-        axes.bar(edges[:-1], counts / len(pit), width=1.0 / PIT_CLASSES, align="edge", color=FILL, alpha=0.7, ec="white")
+        axes.bar(
+            edges[:-1], counts / len(pit), width=1.0 / PIT_CLASSES, align="edge", color=FILL, alpha=0.7, ec="white"
+        )
     axes.axhline(1.0 / PIT_CLASSES, color=LINE, lw=0.8, ls="--")
 
 

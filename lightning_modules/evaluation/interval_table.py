@@ -21,12 +21,13 @@ SEASONS = ("Dec-Feb", "Mar-May", "Jun-Aug", "Sep-Nov")
 def interval_table(predictions: xr.Dataset) -> pd.DataFrame:
     """Scores of the intervals, indexed by `site, part, flux, period` (`all`, `day`, `night`, and the four seasons).
 
-    Over measured, converged half-hours that have an interval (`n`). For each level: `coverage_90`, the share inside; `width_90`, the mean
-    width (sharpness: the narrower of two with the same coverage is the better); `score_90`, the interval score, width plus
-    `2 / (1 - level)` times the distance of what lies outside [Gneiting2007]. `CRPS`: mean continuous ranked probability score, which is the
-    absolute error of a prediction without spread; `CRPS_members` that of the members of an ensemble alone. Widths and scores in the unit of the
-    flux. `pit_1` ... `pit_10`: shares of the half-hours in tenths of the probability integral transform, 0.1 each where the predicted
-    distribution is right; more in the first and last are errors beyond it.
+    Over measured, converged half-hours that have an interval (`n`). For each level: `coverage_90`, the share inside;
+    `width_90`, the mean width (sharpness: the narrower of two with the same coverage is the better); `score_90`, the
+    interval score, width plus `2 / (1 - level)` times the distance of what lies outside [Gneiting2007]. `CRPS`: mean
+    continuous ranked probability score, which is the absolute error of a prediction without spread; `CRPS_members` that of
+    the members of an ensemble alone. Widths and scores in the unit of the flux. `pit_1` ... `pit_10`: shares of the
+    half-hours in tenths of the probability integral transform, 0.1 each where the predicted distribution is right; more in
+    the first and last are errors beyond it.
 
     Raises:
         ValueError: predictions without intervals or members.
@@ -91,6 +92,8 @@ def _scores(columns: dict[str, np.ndarray], rows: np.ndarray, levels: list[float
         if column in here:
             result[name] = mean(here[column])
     if "pit" in here:
-        counts = np.bincount(np.minimum((here["pit"] * PIT_CLASSES).astype(int), PIT_CLASSES - 1), minlength=PIT_CLASSES)
+        counts = np.bincount(
+            np.minimum((here["pit"] * PIT_CLASSES).astype(int), PIT_CLASSES - 1), minlength=PIT_CLASSES
+        )
         result |= {f"pit_{i + 1}": count / n if n else np.nan for i, count in enumerate(counts)}
     return result

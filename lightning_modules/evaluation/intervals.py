@@ -101,23 +101,25 @@ def with_intervals(
 ) -> xr.Dataset:
     """Add prediction intervals of the observed fluxes.
 
-    A normalised conformal predictive system by groups [Vovk2005; Papadopoulos2008; Bostrom2022]. Groups are the half-hours of a
+    A normalised conformal predictive system by groups [Vovk2005] [Papadopoulos2008] [Bostrom2022]. Groups are the half-hours of a
     site by day and by night. In each, the errors `observed - modelled` of the measured, converged half-hours of the calibrating
     parts are divided by a scale, `a + b |modelled|` (`sigma_line` of the same errors: those of fluxes grow with the flux), and
     the interval of a half-hour is its modelled flux plus its scale times quantiles of these scores. The quantiles below and
     above are taken separately, so a bias is taken out of the interval.
 
-    If half-hours were exchangeable, at least the asked share of other half-hours would lie inside, whatever the model. Half-hours of a
-    record are not: errors last for days, and years differ (docs/uncertainty.md). Nothing of the test part is used.
+    If half-hours were exchangeable, at least the asked share of other half-hours would lie inside, whatever the model.
+    Half-hours of a record are not: errors last for days, and years differ (docs/uncertainty.md). Nothing of the test part
+    is used.
 
     Args:
         predictions: of `predictions_dataset` or `read_predictions`; it holds the calibrating parts.
         levels: shares of half-hours that the intervals should hold, in (0, 1).
-        calibrate_on: `val`, or `train` and `val`; errors of the training part are right only for a model that could not learn them.
+        calibrate_on: `val`, or `train` and `val`; errors of the training part are right only for a model that could not
+            learn them.
 
     Returns:
-        The predictions with `<flux>_lower_90`, `<flux>_upper_90` for each level, `<flux>_pit`, `<flux>_crps` `[row]`, NaN where the canopy
-        did not converge, in groups with fewer than 100 half-hours to calibrate on (named in the attribute
+        The predictions with `<flux>_lower_90`, `<flux>_upper_90` for each level, `<flux>_pit`, `<flux>_crps` `[row]`, NaN
+        where the canopy did not converge, in groups with fewer than 100 half-hours to calibrate on (named in the attribute
         `intervals_left_out`), and (pit and crps) where nothing was measured.
 
     Raises:
@@ -128,8 +130,8 @@ def with_intervals(
     split = result["split"].values
     if not (chosen := np.isin(split, [PARTS.index(part) for part in calibrate_on])).any():
         raise ValueError(
-            f"intervals: the predictions hold no half-hours of the {' and '.join(calibrate_on)} part to calibrate on. Predict all "
-            "parts (data.predict_part: all), and keep a validation part (data.val_every)."
+            f"intervals: the predictions hold no half-hours of the {' and '.join(calibrate_on)} part to calibrate on.
+            Predict all " "parts (data.predict_part: all), and keep a validation part (data.val_every)."
         )
     left_out: list[str] = []
     for target, info in TARGET_TABLE.items():

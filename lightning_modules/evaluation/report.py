@@ -121,7 +121,15 @@ def _window(axes: Axes, block: xr.Dataset, flux: str, legend: bool) -> None:
     if levels and (names := bounds_of(flux, max(levels)))[0] in block:
         lower, upper = (np.insert(block[name].values[every], breaks, np.nan) for name in names)
         band = f"{100.0 * max(levels):g} % interval"
-        axes.fill_between(np.insert(time[every], breaks, time[every][breaks - 1]), lower, upper, color=MODELLED, alpha=0.18, lw=0, label=band)
+        axes.fill_between(
+            np.insert(time[every], breaks, time[every][breaks - 1]),
+            lower,
+            upper,
+            color=MODELLED,
+            alpha=0.18,
+            lw=0,
+            label=band,
+        )
     seen = inside & _used(block, flux)
     axes.plot(time[seen], block[f"{flux}_observed"].values[seen], ".", color=OBSERVED, ms=3.5, label="observed")
     _time_axis(axes, flux)

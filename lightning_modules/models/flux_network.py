@@ -15,6 +15,7 @@ from ..data.inputs import check_inputs, compute_inputs, standardised
 from ..data.statistics import ScalingStatistics
 from ..data.targets import FLUX_OF_TARGET
 from .baselines import NINE_INPUTS
+from .error_scales import Likelihood
 from .flux_task import FluxTask
 from .losses import FluxLoss, LossKind, loss_weights
 
@@ -28,7 +29,7 @@ class FluxNetwork(FluxTask):
         inputs: names of `NETWORK_INPUTS`.
         hidden, activation: of the perceptron.
         gru: `{days: 30, hidden: 8}`: a memory of the days before (`DailyMemory`) beside the inputs.
-        le_weight, weights, loss, random_error: as of `HybridCanopy`; the outputs are the weighted targets.
+        le_weight, weights, loss, random_error, likelihood: as of `HybridCanopy`; the outputs are the weighted targets.
         lr, weight_decay: of AdamW.
     """
 
@@ -49,11 +50,12 @@ class FluxNetwork(FluxTask):
         weights: dict[str, float] | None = None,
         loss: LossKind | dict[str, LossKind] = "squared",
         random_error: str | dict[str, list[float]] | None = None,
+        likelihood: Likelihood | None = None,
         lr: float = 3e-3,
         weight_decay: float = 0.0,
     ):
         flux_loss = FluxLoss(loss_weights(le_weight, weights), loss)
-        super().__init__(flux_loss, tuple(flux_loss.weights), random_error)
+        super().__init__(flux_loss, tuple(flux_loss.weights), random_error, likelihood)
         self.inputs = check_inputs(inputs)
         self.targets = tuple(flux_loss.weights)
         self.memory = read_memory(gru)
@@ -64,7 +66,8 @@ class FluxNetwork(FluxTask):
         self.register_buffer("target_mean", torch.zeros(len(self.targets), dtype=torch.float64))
         self.save_hyperparameters({
             "inputs": list(inputs), "hidden": list(hidden), "activation": activation, "gru": gru, "le_weight": le_weight,
-            "weights": weights, "loss": loss, "random_error": random_error, "lr": lr, "weight_decay": weight_decay,
+            "weights": weights, "loss": loss, "random_error": random_error, "likelihood": likelihood, "lr": lr,
+            "weight_decay": weight_decay,
         })  # fmt: skip
 
     def take_statistics(self, statistics: ScalingStatistics) -> None:

@@ -17,6 +17,7 @@ from ..data.targets import FLUX_OF_TARGET
 from ..evaluation.part_scores import PartScores
 from ..processes import processes, total
 from ..protocols import TowerData
+from .error_scales import Likelihood, read_likelihood
 from .error_weights import RandomErrorSetting, read_error_weights
 from .losses import FluxLoss, LossTerms
 from .unconverged import UnconvergedCount, warn_of_unconverged
@@ -33,6 +34,7 @@ class FluxTask(L.LightningModule, abc.ABC):
         loss: the masked loss; its targets are those that are fitted.
         scored: observed fluxes to score, beside those that are fitted.
         random_error: how well single samples are known (`ErrorWeights`); None: all alike.
+        likelihood: of errors whose size is learned (`ErrorScales`), instead of the kind of loss; None: none.
     """
 
     stages_that_scale: ClassVar[tuple[str, ...]] = ("fit", "validate", "test")
@@ -41,9 +43,18 @@ class FluxTask(L.LightningModule, abc.ABC):
     target_sd: torch.Tensor
     has_statistics: torch.Tensor
 
-    def __init__(self, loss: FluxLoss, scored: Sequence[str], random_error: RandomErrorSetting = None):
+    def __init__(
+        self,
+        loss: FluxLoss,
+        scored: Sequence[str],
+        random_error: RandomErrorSetting = None,
+        likelihood: Likelihood | None = None,
+    ):
         super().__init__()
         self.loss = loss
+        kinds = set(loss.kinds.values())
+        kind = kinds.pop() if len(kinds) == 1 else loss.kinds
+        self.error_scales = read_likelihood(likelihood, tuple(loss.weights), kind, random_error)
         self.error_weights = read_error_weights(random_error, tuple(loss.weights))
         scored = tuple(dict.fromkeys((*scored, *loss.weights)))
         self.register_buffer("target_sd", torch.ones(len(loss.weights), dtype=torch.float64))
@@ -118,7 +129,7 @@ class FluxTask(L.LightningModule, abc.ABC):
         seen = self.as_observed(dict(fluxes), batch)
         if self.error_weights is not None:
             factors = {name: self.error_weights(name, seen[FLUX_OF_TARGET[name]], batch) for name in loss.weights}
-        return loss(seen, batch["target"], batch["measured"], sd, fluxes.get("converged"), factors)
+        return loss(seen, batch["target"], batch["measured"], sd, fluxes.get("converged"), factors, self.error_scales)
 
     # --- Lightning
 

@@ -34,6 +34,7 @@ from ..data.targets import DEFAULT_TARGETS
 from ..names import EQUIVALENT
 from ..protocols import MovesParameters, Physics, ReadsHalfHours, StandardisesInputs, as_physics
 from .callbacks import ConstantsUnchanged, SkipNonFiniteSteps
+from .error_scales import Likelihood
 from .flux_task import FluxTask
 from .losses import FluxLoss, LossKind, loss_weights
 from .observation import OBSERVED_FLUXES, read_observation
@@ -79,13 +80,15 @@ class HybridCanopy(FluxTask):
             `{factors: one, prior_sd: 0.07, weight: 0.01}` (`ObservationModel`); `auto`: `one` if sensible heat has a weight in
             the loss. Fluxes that were corrected for closure have the share 1.
         stages: what is trained in which epochs (`models.stages`); None: everything in all of them.
-        freeze: names of parameters, of closures, `stress` or `observation`: not trained.
+        freeze: names of parameters, of closures, `stress`, `observation` or `error_scales`: not trained.
         loss: `squared`, `huber` or `laplace`, or one for each target by name; errors are in units of the training
             standard deviation.
         random_error: weights of samples by how well they are known: `file`, `fitted` or `{latent_heat: [8.8, 0.13]}`
             (`models.error_weights`); None: all alike.
+        likelihood: `gaussian` or `laplace` instead of a loss: the size of the errors of each target, `a + b |flux|`, is
+            learned with the model (`models.error_scales`); excludes `loss` and `random_error`.
         network_lr: learning rate of the stress module and of closures without a rate of their own (AdamW).
-        parameter_lr: learning rate of the unconstrained process parameters and of the observed shares.
+        parameter_lr: learning rate of the unconstrained process parameters, of the observed shares and of the size of errors.
         weight_decay: of the networks' weights (decoupled, AdamW).
         prior_weight: adds `prior_weight * mean((z - z_start)^2)` over the unconstrained parameters.
         schedule: `constant`, or `cosine` to zero over the planned steps.
@@ -119,6 +122,7 @@ class HybridCanopy(FluxTask):
         weights: dict[str, float] | None = None,
         loss: LossKind | dict[str, LossKind] = "squared",
         random_error: str | dict[str, list[float]] | None = None,
+        likelihood: Likelihood | None = None,
         network_lr: float = 1e-2,
         parameter_lr: float = 1e-2,
         weight_decay: float = 0.0,
@@ -132,7 +136,8 @@ class HybridCanopy(FluxTask):
     ):
         self._stages = read_stages(stages, freeze)
         elsewhere = [target for stage in self._stages for target in stage.weights or ()]
-        super().__init__(FluxLoss(loss_weights(le_weight, weights, elsewhere), loss), DEFAULT_TARGETS, random_error)
+        flux_loss = FluxLoss(loss_weights(le_weight, weights, elsewhere), loss)
+        super().__init__(flux_loss, DEFAULT_TARGETS, random_error, likelihood)
         self.sites = tuple(as_site(site) for site in sites)
         if not self.sites:
             raise ValueError("HybridCanopy: expected at least one site; got none.")
@@ -172,8 +177,8 @@ class HybridCanopy(FluxTask):
             "closures": closures_specification(self.closures),
             "observation": None if self.observation is None else self.observation.config,
             "stages": stages, "freeze": list(freeze), "le_weight": le_weight,
-            "weights": weights, "loss": loss, "random_error": random_error, "network_lr": network_lr,
-            "parameter_lr": parameter_lr,
+            "weights": weights, "loss": loss, "random_error": random_error, "likelihood": likelihood,
+            "network_lr": network_lr, "parameter_lr": parameter_lr,
             "weight_decay": weight_decay, "prior_weight": prior_weight, "schedule": schedule, "per_site": per_site,
             "solver": solver, "warm_start": warm_start,
         })  # fmt: skip
@@ -370,7 +375,7 @@ class HybridCanopy(FluxTask):
         forget_gradients_of_held(stage_of(self._stages, self.current_epoch), self._movable)
 
     def _parts(self) -> dict[str, list[nn.Parameter]]:
-        """What can be trained or held, by name: parameters of the physics, closures, `stress`, `observation`."""
+        """What can be trained or held, by name: parameters of the physics, closures, `stress`, `observation`, `error_scales`."""
         parts = {name: [z] for name, z in self.physics.raw.items()}
         parts |= {name: list(closure.parameters()) for name, closure in self.closures.named().items()}
         module = self.in_loop if self.stress is None else self.stress
@@ -378,6 +383,8 @@ class HybridCanopy(FluxTask):
             parts["stress"] = list(module.parameters())
         if self.observation is not None and not self.observation.corrected:
             parts["observation"] = [self.observation.raw]
+        if self.error_scales is not None:
+            parts["error_scales"] = [self.error_scales.raw]
         return parts
 
     def on_fit_start(self) -> None:
@@ -401,6 +408,7 @@ class HybridCanopy(FluxTask):
             own |= {id(p) for p in network.parameters()}
         raw = [p for p in self.physics.parameters() if p.requires_grad and id(p) not in own]
         raw += [] if self.observation is None else [p for p in self.observation.parameters() if p.requires_grad]
+        raw += [] if self.error_scales is None else [p for p in self.error_scales.parameters() if p.requires_grad]
         if raw:
             groups.append({"params": raw, "lr": settings["parameter_lr"], "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(groups)
@@ -414,13 +422,20 @@ class HybridCanopy(FluxTask):
 
     def parameter_table(self) -> pd.DataFrame:
         """Tuned parameters: start, value, bounds, and whether a value ended within 1 % of its range from a bound. Then the
-        observed shares of the turbulent fluxes, which start at the slopes of the towers' energy balances."""
+        observed shares of the turbulent fluxes, which start at the slopes of the towers' energy balances, and the size of
+        errors."""
         names = [site.name for site in self.sites] if self.hparams["per_site"] else None
         table = parameter_table(self.start_values, {n: v.numpy() for n, v in self._physical_values().items()}, names)
-        if self.observation is None or self.observation.corrected:
-            return table
-        shares = share_table(self.observation, [site.name for site in self.sites], by_site=names is not None)
-        return pd.concat([table, shares]) if len(table) else shares
+        more = []
+        if self.observation is not None and not self.observation.corrected:
+            more.append(share_table(self.observation, [site.name for site in self.sites], by_site=names is not None))
+        if self.error_scales is not None:
+            scales = self.error_scales.table(self.target_sd)
+            if names is not None:
+                scales = pd.concat({"all": scales}, names=["site"]).swaplevel()
+            more.append(scales)
+        tables = [part for part in (table, *more) if len(part)]
+        return pd.concat(tables) if tables else table
 
     def _physical_values(self) -> dict[str, torch.Tensor]:
         with torch.no_grad(), jax.enable_x64(True):

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from ..data.targets import FLUX_OF_TARGET, check_targets
+from .error_scales import ErrorScales, negative_log_density
 
 LossKind = Literal["squared", "huber", "laplace"]
 KINDS: tuple[LossKind, ...] = ("squared", "huber", "laplace")
@@ -82,6 +83,7 @@ class FluxLoss:
         sd: Mapping[str, torch.Tensor | float],
         converged: torch.Tensor | None = None,
         factors: Mapping[str, torch.Tensor] | None = None,
+        scales: ErrorScales | None = None,
     ) -> LossTerms:
         """Loss of a batch.
 
@@ -91,6 +93,7 @@ class FluxLoss:
             sd: standard deviations by target name.
             converged: half-hours with a solution; None: all.
             factors: on the errors, `[time]` by target name (`ErrorWeights`); None: 1.
+            scales: `rho` is the negative logarithm of the density of the errors, in units of `sd`, with these learned scales.
 
         Raises:
             KeyError: a weighted target, or its flux, is missing; the message says which.
@@ -107,7 +110,12 @@ class FluxLoss:
             error = (torch.where(used, fluxes[flux], 0.0) - torch.where(used, target[name], 0.0)) / sd[name]
             if factors is not None:
                 error = error * torch.where(used, factors[name], 1.0)
-            sums.append(_rho(error, self.kinds[name]).sum())
+            if scales is None:
+                rho = _rho(error, self.kinds[name])
+            else:
+                sigma = scales(name, torch.where(used, fluxes[flux], 0.0), sd[name]) / sd[name]
+                rho = torch.where(used, negative_log_density(error, sigma, scales.likelihood), 0.0)
+            sums.append(rho.sum())
             counts.append(used.sum())
         return LossTerms(self.mean(sums, counts), torch.stack(sums), torch.stack(counts))
 

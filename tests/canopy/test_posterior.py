@@ -1,5 +1,8 @@
 """The sampler on densities with known answers, the log-density of the canopy against its own parts, and a twin."""
 
+import importlib.util
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,7 +63,14 @@ def test_chains_that_do_not_agree():
 def test_a_straight_canopy_has_the_posterior_of_least_squares():
     observed = straight_data()
     drawn = posterior(
-        Straight(), {"shortwave_in": LIGHT}, {"LE": observed}, {"LE": 10.0}, ["kball"], chains=2, warmup=200, samples=500
+        Straight(),
+        {"shortwave_in": LIGHT},
+        {"LE": observed},
+        {"LE": 10.0},
+        ["kball"],
+        chains=2,
+        warmup=200,
+        samples=500,
     )
     x = LIGHT / 20.0
     mean, sd = (x @ observed) / (x @ x), 10.0 / np.sqrt(x @ x)
@@ -73,7 +83,9 @@ def test_a_straight_canopy_has_the_posterior_of_least_squares():
 def test_the_prior_is_uniform_within_the_bounds():
     """Observations that say nothing: quantiles of the samples are those of the bounds."""
     observed, sigma = {"LE": straight_data()}, {"LE": 1e9}
-    drawn = posterior(Straight(), {"shortwave_in": LIGHT}, observed, sigma, ["kball"], chains=2, warmup=300, samples=1500)
+    drawn = posterior(
+        Straight(), {"shortwave_in": LIGHT}, observed, sigma, ["kball"], chains=2, warmup=300, samples=1500
+    )
     low, high = (getattr(cv.PARAMETER_TABLE["kball"], side) for side in ("lower", "upper"))
     quantiles = (np.quantile(drawn["kball"], [0.1, 0.5, 0.9]) - low) / (high - low)
     np.testing.assert_allclose(quantiles, [0.1, 0.5, 0.9], atol=0.06)
@@ -91,11 +103,13 @@ def raw(kball):
 def test_the_log_density_is_that_of_its_parts(errors):
     observed = straight_data()
     density = density_of(observed, errors=errors, priors={"kball": (7.0, 2.0)})
+
     def by_hand(kball):
         share = (kball - 2.0) / 18.0
         z = (observed - kball * LIGHT / 20.0) / 10.0
         rho = 0.5 * z**2 if errors == "gaussian" else np.abs(z)
         return -rho.sum() + np.log(share * (1 - share)) - 0.5 * ((kball - 7.0) / 2.0) ** 2
+
     difference = density(raw(9.0)) - density(raw(5.0))
     assert float(difference) == pytest.approx(by_hand(9.0) - by_hand(5.0), rel=1e-9)
 
@@ -158,7 +172,10 @@ def test_too_short_chains_are_said(monkeypatch):
 
 @pytest.mark.slow
 def test_twin_of_the_canopy():
-    from examples import posterior as example
+    spec = importlib.util.spec_from_file_location("example", Path(__file__).parents[2] / "examples" / "posterior.py")
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
 
     drawn = example.main(steps=200, chains=2)
     for name, true in example.TRUE.items():

@@ -40,7 +40,9 @@ def predictions(seed=0, *, bias=0.0, error=lambda flux: 5.0 + 0.1 * np.abs(flux)
         "soil_water_content": ("row", np.full(n, 0.2)), "split": ("row", (step * 3 // N).astype(np.int8)),
     }  # fmt: skip
     site = np.repeat(np.arange(len(sites)), N)
-    return xr.Dataset(variables, {"time": ("row", time), "site_index": ("row", site), "site_name": ("site", list(sites))})
+    return xr.Dataset(
+        variables, {"time": ("row", time), "site_index": ("row", site), "site_name": ("site", list(sites))}
+    )
 
 
 def test_independent_errors_are_covered_by_day_and_night_with_the_width_of_their_size():
@@ -49,7 +51,9 @@ def test_independent_errors_are_covered_by_day_and_night_with_the_width_of_their
     for period in ("all", "day", "night"):
         row = table.loc[period]
         assert row["n"] > 700
-        assert row["coverage_90"] == pytest.approx(0.9, abs=0.03) and row["coverage_50"] == pytest.approx(0.5, abs=0.045)
+        assert row["coverage_90"] == pytest.approx(0.9, abs=0.03) and row["coverage_50"] == pytest.approx(
+            0.5, abs=0.045
+        )
     data = predictions(bias=20.0)
     sunny = (data["shortwave_in"].values > 0.0) & (data["split"].values == 2)
     size = (5.0 + 0.1 * data["LE"].values)[sunny].mean()
@@ -79,7 +83,9 @@ def test_test_half_hours_have_no_influence(calibrate_on):
         np.testing.assert_array_equal(first[name], second[name])
     row = np.flatnonzero((data["split"].values == 1) & data["LE_measured"].values & data["converged"].values)[0]
     changed["LE_observed"].values[row] += 1e5
-    assert not np.array_equal(with_intervals(changed, [0.9], calibrate_on)["LE_upper_90"], first["LE_upper_90"], equal_nan=True)
+    assert not np.array_equal(
+        with_intervals(changed, [0.9], calibrate_on)["LE_upper_90"], first["LE_upper_90"], equal_nan=True
+    )
 
 
 def test_masked_and_unconverged_half_hours_have_no_influence_and_the_latter_no_interval():
@@ -91,7 +97,9 @@ def test_masked_and_unconverged_half_hours_have_no_influence_and_the_latter_no_i
     spoilt["LE"].values[failed] = np.nan
     first, second = with_intervals(data), with_intervals(spoilt)
     np.testing.assert_array_equal(first["LE_lower_90"], second["LE_lower_90"])
-    assert np.isnan(first["LE_lower_90"].values[failed]).all() and np.isfinite(first["LE_lower_90"].values[~failed]).all()
+    assert (
+        np.isnan(first["LE_lower_90"].values[failed]).all() and np.isfinite(first["LE_lower_90"].values[~failed]).all()
+    )
     assert np.isnan(first["LE_pit"].values[out]).all()
 
 
@@ -112,7 +120,10 @@ def test_a_group_with_too_few_half_hours_is_named():
     night = (data["shortwave_in"].values == 0.0) & (data["split"].values == 1)
     data["LE_measured"].values[np.flatnonzero(night)[FEWEST // 2 :]] = False
     result = with_intervals(data)
-    assert "A latent_heat by night" in result.attrs["intervals_left_out"] and "100 are needed" in result.attrs["intervals_left_out"]
+    assert (
+        "A latent_heat by night" in result.attrs["intervals_left_out"]
+        and "100 are needed" in result.attrs["intervals_left_out"]
+    )
     dark = data["shortwave_in"].values == 0.0
     assert np.isnan(result["LE_lower_90"].values[dark]).all() and np.isfinite(result["LE_lower_90"].values[~dark]).any()
     assert interval_table(result).loc[("A", "test", "LE", "night"), "n"] == 0
@@ -139,7 +150,9 @@ def test_interval_score_and_pit_by_hand():
     used = (result["split"].values == 1) & (result["shortwave_in"].values > 0.0)
     used &= result["LE_measured"].values & result["converged"].values
     low, high, seen, modelled = (result[f"LE{k}"].values[used] for k in ("_lower_90", "_upper_90", "_observed", ""))
-    score = np.where(seen < low, 20.0 * (low - seen), 0.0) + np.where(seen > high, 20.0 * (seen - high), 0.0) + high - low
+    score = (
+        np.where(seen < low, 20.0 * (low - seen), 0.0) + np.where(seen > high, 20.0 * (seen - high), 0.0) + high - low
+    )
     assert row["score_90"] == pytest.approx(score.mean()) and row["n"] == used.sum()
     errors = calibrated_errors(modelled, seen)
     z = (seen - modelled) / errors.scale(modelled)
@@ -149,7 +162,10 @@ def test_interval_score_and_pit_by_hand():
 
 @pytest.mark.parametrize(
     ("levels", "parts", "message"),
-    [([90], ["val"], "between 0 and 1"), ([0.9], ["test"], "cannot be calibrated on"), ([0.9], ["vla"], "val"), ([0.9], [], "name the")],
+    [
+        ([90], ["val"], "between 0 and 1"), ([0.9], ["test"], "cannot be calibrated on"), ([0.9], ["vla"], "val"),
+        ([0.9], [], "name the"),
+    ],
 )  # fmt: skip
 def test_what_cannot_be_right_is_refused(levels, parts, message):
     with pytest.raises(ValueError, match=message):
@@ -171,7 +187,12 @@ def test_file_attributes_and_removal(tmp_path):
     bound = back["LE_upper_90"].attrs
     assert bound["units"] == "W m-2" and bound["coverage"] == 0.9 and bound["calibrated_on"] == "train val"
     assert "standard_name" not in bound and "90 % prediction interval" in bound["long_name"]
-    assert back["LE"].attrs["ancillary_variables"].split() == ["LE_lower_50", "LE_upper_50", "LE_lower_90", "LE_upper_90"]
+    assert back["LE"].attrs["ancillary_variables"].split() == [
+        "LE_lower_50",
+        "LE_upper_50",
+        "LE_lower_90",
+        "LE_upper_90",
+    ]
     xr.testing.assert_identical(without_intervals(result), predictions())
     again = with_intervals(back, [0.9], ("train", "val"))
     assert "LE_upper_50" not in again
@@ -188,7 +209,9 @@ def test_picture_has_the_panels():
 
 def test_the_command(tmp_path, capsys):
     path = str(write_predictions(tmp_path / "p.nc", predictions()))
-    assert main(["intervals", path, "--out", str(tmp_path / "o"), "--calibrate-on", "train", "--calibrate-on", "val"]) == 0
+    assert (
+        main(["intervals", path, "--out", str(tmp_path / "o"), "--calibrate-on", "train", "--calibrate-on", "val"]) == 0
+    )
     assert "coverage_90" in capsys.readouterr().out
     assert {p.name for p in (tmp_path / "o").iterdir()} == {"predictions.nc", "intervals.csv", "report.png"}
     table = pd.read_csv(tmp_path / "o/intervals.csv", index_col=[0, 1, 2, 3])
