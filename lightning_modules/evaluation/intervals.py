@@ -130,8 +130,8 @@ def with_intervals(
     split = result["split"].values
     if not (chosen := np.isin(split, [PARTS.index(part) for part in calibrate_on])).any():
         raise ValueError(
-            f"intervals: the predictions hold no half-hours of the {' and '.join(calibrate_on)} part to calibrate on.
-            Predict all " "parts (data.predict_part: all), and keep a validation part (data.val_every)."
+            f"intervals: the predictions hold no half-hours of the {' and '.join(calibrate_on)} part to calibrate on. Predict "
+            "all parts (data.predict_part: all), and keep a validation part (data.val_every)."
         )
     left_out: list[str] = []
     for target, info in TARGET_TABLE.items():
