@@ -86,8 +86,8 @@ def posterior(
         start = {name: jnp.asarray(z, float) for name, z in _start(canopy, names).items()}
         if not np.isfinite(float(jax.jit(density)(start))):
             raise ValueError(
-                "posterior: the log-density is not finite at the canopy's own parameter values: some measured half-hours cannot be "
-                "solved there. Leave them out (NaN in `observed`), or begin elsewhere (Canopy(parameters=...))."
+                "posterior: the log-density is not finite at the canopy's own parameter values: some measured half-hours cannot "
+                "be solved there. Leave them out (NaN in `observed`), or begin elsewhere (Canopy(parameters=...))."
             )
         drawn, diverging = sample(density, start, chains=chains, warmup=warmup, samples=samples, seed=seed)
         fixed = {name: np.asarray(value) for name, value in canopy.parameters.values.items()}

@@ -43,7 +43,8 @@ class ErrorScales(nn.Module):
         super().__init__()
         if likelihood not in LIKELIHOODS:
             raise ValueError(f"likelihood must be 'gaussian', 'laplace' or null; got {likelihood!r}.")
-        self.targets, self.likelihood = tuple(targets), likelihood
+        self.targets = tuple(targets)
+        self.likelihood: Likelihood = likelihood
         start = [math.log(math.expm1(value)) for value in START]
         self.raw = nn.Parameter(torch.tensor([start] * len(self.targets), dtype=torch.float64))
 
