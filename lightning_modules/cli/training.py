@@ -28,7 +28,7 @@ from ..data.inputs import check_inputs
 from ..evaluation.closure_report import beside, closure_figure, learned_something
 from ..evaluation.ensemble import write_ensemble
 from ..evaluation.interval_table import interval_table
-from ..evaluation.intervals import check_intervals, with_intervals
+from ..evaluation.intervals import check_intervals, has_intervals, levels_of, with_intervals
 from ..evaluation.predictions import predictions_dataset, write_predictions
 from ..evaluation.report import report_figure, save_figure
 from ..evaluation.score_table import score_table, table_text, write_table
@@ -246,7 +246,7 @@ class TrainingCLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         predictions = self._with_residual(predictions).assign_attrs(inputs_beyond_training=self._extrapolation())
-        if output.intervals:
+        if output.intervals and set(output.calibrate_on) <= set(self.datamodule.predict_parts):
             predictions = with_intervals(predictions, output.intervals, output.calibrate_on)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.predictions = write_predictions(path, predictions)
@@ -261,16 +261,26 @@ class TrainingCLI(LightningCLI):
         if learned_something(predictions):
             print(f"closures: {save_figure(closure_figure(predictions), beside(picture))}")
         if output.intervals:
-            scored = write_table(path.with_name("intervals.csv"), interval_table(predictions))
-            print(f"intervals: {scored}")
-            if left_out := predictions.attrs["intervals_left_out"]:
-                print(f"without intervals: {left_out}")
+            self._report_intervals(predictions, path.with_name("intervals.csv"))
         if output.sensitivities > 0:
             part = "test" if "test" in self.datamodule.parts else "train"
             answers = sensitivities(self.model.cpu(), self.datamodule, part=part, half_hours=output.sensitivities)
             write_table(path.with_name("sensitivities.csv"), answers)
             drawn = save_figure(sensitivity_figure(answers), beside(picture, "sensitivities"))
             print(f"sensitivities: {drawn}")
+
+    def _report_intervals(self, predictions: xr.Dataset, path: Path) -> None:
+        """Write the table of the intervals, and say what has none."""
+        if not levels_of(predictions):
+            parts = " and ".join(self.settings.output.calibrate_on)
+            print(
+                f"intervals: none, as the {parts} part that they are calibrated on was not predicted (data.predict_part: all)"
+            )
+            return
+        if has_intervals(predictions):
+            print(f"intervals: {write_table(path, interval_table(predictions))}")
+        if left_out := predictions.attrs["intervals_left_out"]:
+            print(f"without intervals: {left_out}")
 
     def _extrapolation(self) -> str:
         """Where the networks meet what the training part has not shown, in words."""
@@ -337,12 +347,6 @@ def _check_intervals(config: Namespace, command: str) -> None:
         raise ValueError(
             "output.intervals: without a validation part (data.val_every: 0) there is nothing to calibrate on; keep one, or "
             "leave output.intervals out."
-        )
-    part = config.data.predict_part
-    if command == "predict" and part != "all" and [part] != output.calibrate_on:
-        raise ValueError(
-            f"output.intervals: the predictions must hold the part(s) to calibrate on, and data.predict_part is {part}. Set "
-            "data.predict_part: all."
         )
 
 

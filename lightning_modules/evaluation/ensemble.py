@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from canveg_jax.io import TARGET_TABLE
 
 from ..names import EQUIVALENT, WITH_RESIDUAL
 from .interval_table import MEMBERS, interval_table
-from .intervals import calibrated_on, levels_of, seen_name, with_intervals, without_intervals
+from .intervals import calibrated_on, has_intervals, levels_of, seen_name, with_intervals, without_intervals
 from .predictions import read_predictions, write_predictions
 from .report import report_figure, save_figure
 from .score_table import score_table, write_table
@@ -96,7 +97,7 @@ def write_ensemble(paths: Sequence[str | Path], folder: str | Path) -> pd.DataFr
     mean = with_member_crps(ensemble(members), members)
     if levels := levels_of(members[0]):
         mean = with_intervals(mean, levels, calibrated_on(members[0]))
-    if levels or any(str(name).endswith(MEMBERS) for name in mean.data_vars):
+    if has_intervals(mean) or any(str(name).endswith(MEMBERS) for name in mean.data_vars):
         write_table(folder / "intervals.csv", interval_table(mean))
     write_predictions(folder / "predictions.nc", mean, {"member_files": [str(path) for path in paths]})
     write_table(folder / "scores.csv", score_table(mean))
@@ -115,8 +116,7 @@ def with_member_crps(mean: xr.Dataset, members: Sequence[xr.Dataset]) -> xr.Data
     """
     if find_spec("scores") is None:
         return mean
-    from scores.probability import crps_for_ensemble
-
+    crps_for_ensemble = import_module("scores.probability").crps_for_ensemble
     result = mean.copy()
     for info in TARGET_TABLE.values():
         if f"{info.flux}_observed" not in mean:

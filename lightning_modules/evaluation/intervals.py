@@ -75,6 +75,11 @@ def levels_of(predictions: xr.Dataset) -> list[float]:
     return [float(level) for level in np.atleast_1d(predictions.attrs.get("interval_levels", []))]
 
 
+def has_intervals(predictions: xr.Dataset) -> bool:
+    """Whether any flux has intervals; none has where too little was measured."""
+    return any(str(name).endswith(PIT) for name in predictions.data_vars)
+
+
 def calibrated_on(predictions: xr.Dataset) -> tuple[str, ...]:
     """Parts that the intervals of a predictions file were calibrated on."""
     return tuple(str(predictions.attrs.get("intervals_calibrated_on", "")).split())
@@ -178,7 +183,7 @@ def _add(
     solved = result["converged"].values & np.isfinite(modelled)
     known = result[f"{flux}_measured"].values & np.isfinite(observed) & solved
     if not (known & calibrating).any():
-        return []
+        return [f"{what}: nothing to calibrate on was measured"] if known.any() else []
     bounds = {bound: np.full(len(modelled), np.nan) for level in levels for bound in bounds_of(flux, level)}
     pit, crps = (np.full(len(modelled), np.nan) for _ in range(2))
     by_day = (result["shortwave_in"].values > 0.0).astype(int)

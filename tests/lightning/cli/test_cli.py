@@ -85,6 +85,11 @@ def test_fit_leaves_checkpoints_predictions_scores_and_picture(trained):
     scores = (trained / "scores.csv").read_text()
     assert scores.splitlines()[0] == "site,part,flux,period,n,RMSE,NSE,KGE,bias,r"
     assert picture_has_ink(trained / "report.png")
+    assert (trained / "intervals.csv").read_text().startswith("site,part,flux,period,n,coverage_90,width_90")
+    bounds = [predictions[f"LE_{side}_90"].values for side in ("lower", "upper")]
+    day = np.isfinite(bounds[0])
+    assert day.any() and (bounds[0] <= bounds[1])[day].all()
+    assert "half-hours to calibrate on, 100 are needed" in predictions.attrs["intervals_left_out"]  # nights of six days
 
 
 def test_predictions_are_the_model_and_the_file(trained, csvs):
@@ -112,6 +117,7 @@ def test_test_and_predict_repeat_the_run_from_its_own_config_and_checkpoint(trai
     assert "test/NSE_LE" in capsys.readouterr().out
     again = ["predict", "--config", config, "--ckpt_path", checkpoint, "--output.predictions=again/p.nc"]
     assert main([*again, "--trainer.logger=false"]) == 0
+    assert "intervals: none, as the train and val part" in capsys.readouterr().out
     first, second = read_predictions(trained / "predictions.nc"), read_predictions("again/p.nc")
     first = first.isel(row=first["split"].values == 2)
     np.testing.assert_allclose(second["LE"], first["LE"], atol=1e-6)

@@ -93,6 +93,10 @@ def test_output_that_nobody_reads_ends_the_command_in_silence():
         (["--data.folder=nowhere"], "does not exist"),
         (["--model.netwrk_lr=1"], "netwrk_lr"),
         (["--model.network_lr=fast"], 'Parser key "model.network_lr"'),
+        (["--output.intervals=[90]"], "a level is a share between 0 and 1, such as 0.9; got 90"),
+        (["--output.calibrate_on=[test]"], "so they cannot be calibrated on it"),
+        (["--data.val_every=0"], "there is nothing to calibrate on"),
+        (["--model.likelihood=gaussian", "--model.loss=huber"], "leave model.loss out"),
     ],
 )
 def test_a_mistake_is_said_in_one_line(fit, arguments, message, capsys, monkeypatch):
