@@ -1,7 +1,7 @@
 """How well does one day of fluxes know the stomata and the capacity of the leaves? Their posterior, on fluxes of known
 parameters.
 
-Run it as `python examples/posterior.py [steps]`; it makes its own data. Needs `pip install 'canveg-torch[bayes]'`. Minutes.
+Run it as `python examples/posterior.py [steps]`; it makes its own data. Needs `pip install 'canveg-torch[bayes]'`.
 """
 
 import sys
