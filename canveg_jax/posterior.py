@@ -51,8 +51,7 @@ def posterior(
     """Samples of the posterior of process parameters, by the No-U-Turn sampler [Hoffman2014].
 
     `p(theta | o) ~ p(theta) prod_kt p(o_kt | y_kt(theta), sigma_kt)`: errors of the half-hours `t` and fluxes `k` count as
-    independent, which those of towers are not (they last), so intervals of a whole record are too narrow. A day or two of
-    half-hours of one layer cost minutes.
+    independent, which those of towers are not (they last), so intervals of a whole record are too narrow.
 
     Args:
         canopy: its parameter values are where the chains start, and what is not sampled keeps them.
