@@ -19,6 +19,7 @@ from .compare import add_commands as add_comparisons
 from .doctor import add_doctor
 from .mistakes import explained
 from .readiness import require_packages
+from .sharing import add_export, add_share
 
 TRAINING = {
     "fit": "train a hybrid canopy on tower files",
@@ -60,6 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .training import run_training
 
             return run_training(arguments)
+        if command == "finetune" and arguments[0] == command:
+            from .finetune import run_finetune
+
+            return run_finetune(arguments)
         options = _parser().parse_args(arguments)
         return options.run(options)
     except KeyboardInterrupt as interrupt:
@@ -113,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, text in TRAINING.items():
         commands.add_parser(name, help=text, add_help=False)
+    commands.add_parser("finetune", help="train on from a trained model, and free only some parts", add_help=False)
     simulate = commands.add_parser("simulate", help="run the physics alone over a tower's record")
     simulate.add_argument("config", type=Path, metavar="CONFIG", help="YAML, see examples/simulate.yaml")
     simulate.add_argument("--out", type=Path, required=True, metavar="FILE.nc", help="NetCDF to write")
@@ -133,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     together.set_defaults(run=_ensemble)
     add_comparisons(commands)
     add_doctor(commands)
+    add_share(commands)
+    add_export(commands)
     towers = commands.add_parser("towers", help="list the site presets and their constants")
     towers.set_defaults(run=_towers)
     cite = commands.add_parser("cite", help="print BibTeX of the sources that a configuration uses")
