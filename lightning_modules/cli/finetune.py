@@ -79,8 +79,8 @@ class FinetuneCLI(TrainingCLI):
             asked = _plain(model[name])
             if asked != defaults[name].default and _specified(name, asked) != theirs.get(name):
                 raise ValueError(
-                    f"model.{name}: finetune takes it from {self.origin}, where it is {theirs.get(name)!r}; the configuration says "
-                    f"{asked!r}. Leave it out."
+                    f"model.{name}: finetune takes it from {self.origin}, where it is {theirs.get(name)!r}; the configuration "
+                    f"says {asked!r}. Leave it out."
                 )
             model[name] = theirs.get(name, defaults[name].default)
         closures = theirs.get("closures") or {}
@@ -103,9 +103,8 @@ class FinetuneCLI(TrainingCLI):
         held = ", ".join(self.settings.model.freeze) or "nothing"
         rank_zero_info(f"finetune: from {self.origin}; free: {', '.join(self.free)}; held: {held}")
         statistics, names = self.model.statistics_for(self.datamodule.statistics), self.model.network_inputs
-        shares = {
-            part: shares_beyond(dataset, statistics, names, self.datamodule.sites) for part, dataset in self.datamodule.parts.items()
-        }  # fmt: skip
+        parts, sites = self.datamodule.parts, self.datamodule.sites
+        shares = {part: shares_beyond(rows, statistics, names, sites) for part, rows in parts.items()}
         if text := extrapolation_text(shares):
             rank_zero_info(f"compared with what {self.origin} was trained on: {text}")
         if self.trainer.is_global_zero and not self.settings.trainer.fast_dev_run:

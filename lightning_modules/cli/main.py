@@ -37,6 +37,9 @@ examples:
   canveg predict --config runs/us_bi1/version_0/config.yaml --ckpt_path best.ckpt
   canveg report runs/us_bi1/version_0/predictions.nc --out report.png
   canveg compare examples/compare.yaml --folder data        models side by side; table, picture, verdict
+  canveg share runs/us_bi1/version_0/checkpoints/best.ckpt my-model
+  canveg finetune --from my-model --free stress --config mine.yaml
+  canveg export model my-model program                      for jax alone
   canveg cite --config examples/us_bi1.yaml                 BibTeX of the schemes and sites of a run
   canveg fit --help                                         all settings of data, model and trainer
 

@@ -35,7 +35,7 @@ def model_card(stored: StoredModel, described: Mapping[str, Sequence[str]], lice
         "Not for": [f"- {text}" for text in _not_for(run)],
         "Use": _use(stored.kind),
         "Versions": [", ".join(f"{name} {number}" for name, number in versions().items())],
-        "Licence": [licence or "Not stated. Ask whoever gave you this folder; the data of the towers have licences of their own."],
+        "Licence": [licence or "Not stated. Ask whoever gave you this folder; the data of towers have licences of their own."],
     }  # fmt: skip
     names = ", ".join(tower["name"] for tower in run.get("towers", [])) or _sites(stored.settings)
     head = [f"# {stored.kind} of {names}" if names else f"# {stored.kind}", "", f"A {kind}, trained with canveg-torch. This "
@@ -97,7 +97,10 @@ def _scores(run: Mapping[str, Any]) -> list[str]:
             rows.append((row["site"], row["flux"], str(row["n"]), *numbers))
     unseen = "unseen in training" if part == "test" else "NOT unseen: there was no test part"
     beyond = [run["inputs_beyond_training"]] if run.get("inputs_beyond_training") else []
-    text = f"Of the {part} part ({unseen}), measured half-hours that converged. RMSE and bias (modelled - observed) in the unit of the flux."
+    text = (
+        f"Of the {part} part ({unseen}), measured half-hours that converged. RMSE and bias (modelled - observed) in the unit of "
+        "the flux."
+    )
     return [text, "", *_table(rows), *([""] if beyond else []), *beyond]
 
 
@@ -134,8 +137,11 @@ def _use(kind: str) -> list[str]:
         "```",
     ]
     if kind == "HybridCanopy":
-        lines += ["", "`canveg finetune --from FOLDER --config mine.yaml --free stress` adapts it to another tower; `canveg export model FOLDER "
-                  "DIR` makes a program that needs jax alone."]  # fmt: skip
+        lines += [
+            "",
+            "`canveg finetune --from FOLDER --config mine.yaml --free stress` adapts it to another tower; `canveg export model "
+            "FOLDER DIR` makes a program that needs jax alone.",
+        ]
     return lines
 
 

@@ -58,7 +58,9 @@ class HybridFunction:
 
     def __init__(self, model: HybridCanopy, dtype: torch.dtype):
         if not isinstance(model.physics, TorchCanopy):
-            raise ValueError(f"export: the physics is {type(model.physics).__name__}; only bridges.TorchCanopy can be exported.")
+            raise ValueError(
+                f"export: the physics is {type(model.physics).__name__}; only bridges.TorchCanopy can be exported."
+            )
         self.several = len(model.sites) > 1
         self.columns = columns_of(model)
         # Rows that are solved together are those of the batch: how a batch is cut into parts depends on its size.
@@ -86,7 +88,10 @@ class HybridFunction:
         out |= {f"z_{name}": z for name, z in done["z"].items()}
         if self._observed:
             shares = nested["observed_share"][jnp.zeros_like(out["passes"]) if site is None else site]
-            out |= {f"{name}{EQUIVALENT}": shares[:, i].astype(out[name].dtype) * out[name] for i, name in enumerate(OBSERVED_FLUXES)}
+            out |= {
+                f"{name}{EQUIVALENT}": shares[:, i].astype(out[name].dtype) * out[name]
+                for i, name in enumerate(OBSERVED_FLUXES)
+            }
         return out
 
 
@@ -94,9 +99,7 @@ def export_model(
     model: HybridCanopy,
     folder: str | Path,
     *,
-    dtype: PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
-
-Precision = "float64",
+    dtype: Precision = "float64",
     platforms: Sequence[str] = ("cpu", "cuda"),
     derivatives: bool = False,
     run: Mapping[str, Any] | None = None,
@@ -157,17 +160,22 @@ Precision = "float64",
 
 
 def _input(name: str, spec: jax.ShapeDtypeStruct, model: HybridCanopy) -> dict[str, Any]:
-    described: dict[str, Any] = {"shape": [str(n) if i == 0 else n for i, n in enumerate(spec.shape)], "dtype": str(spec.dtype)}
+    described: dict[str, Any] = {
+        "shape": [str(n) if i == 0 else n for i, n in enumerate(spec.shape)],
+        "dtype": str(spec.dtype),
+    }
     if name in FORCING_TABLE:
         info = FORCING_TABLE[name]
         described |= {"unit": info.unit, "meaning": info.meaning, "lower": info.lower, "upper": info.upper}
         described["optional"] = info.optional
     elif name == DAILY:
-        described |= {
-            "unit": "as of the drivers", "meaning": f"means of the whole days before, the oldest first, of {', '.join(DAILY_DRIVERS)}"
-        }  # fmt: skip
+        meaning = f"means of the whole days before, the oldest first, of {', '.join(DAILY_DRIVERS)}"
+        described |= {"unit": "as of the drivers", "meaning": meaning}
     elif name in ANTECEDENTS:
-        described |= {"unit": ANTECEDENTS[name], "meaning": "running mean over the days before, or the deviation from it"}
+        described |= {
+            "unit": ANTECEDENTS[name],
+            "meaning": "running mean over the days before, or the deviation from it",
+        }
     else:
         described |= {"unit": "1", "meaning": f"index of the site: {', '.join(site.name for site in model.sites)}"}
     if model.statistics is not None and name in model.statistics.inputs:

@@ -32,8 +32,9 @@ KINDS = {
         "weights": {"latent_heat": 0.5, "sensible_heat": 0.5}, "loss": {"latent_heat": "huber", "sensible_heat": "squared"},
     },
     "two sites": {
-        "sites": [SITE, Site.named("US-Hn1", n_layers=1)], "per_site": True, "tunable": ["kball"], "random_error": {"latent_heat": [8.8, 0.13]},
-        "stages": [{"epochs": 1, "hold": ["stress"]}, {}], "solver": {"max_passes": 77},
+        "sites": [SITE, Site.named("US-Hn1", n_layers=1)], "per_site": True, "tunable": ["kball"],
+        "random_error": {"latent_heat": [8.8, 0.13]}, "solver": {"max_passes": 77},
+        "stages": [{"epochs": 1, "hold": ["stress"]}, {}],
     },
 }  # fmt: skip
 
