@@ -34,7 +34,8 @@ class Networks(nn.Module):
         self.closures = model.closures
         self.scheme = isinstance(model.stress, StressScheme)
         self.stress = None if self.scheme else model.stress
-        self.in_loop = model.in_loop if isinstance(model.in_loop, ReadsHalfHours) else None
+        # In a tuple it is no part of this module: its weights are those of the canopy.
+        self.readers = (model.in_loop,) if isinstance(model.in_loop, ReadsHalfHours) else ()
         self.sites = model.sites
 
     def forward(
@@ -61,8 +62,8 @@ class Networks(nn.Module):
             out["seen"] = {name: seen[name] for name in FORCING_TABLE if name in seen}
         elif self.stress is not None:
             out["stress"] = {"factor": self.stress(seen)}
-        elif self.in_loop is not None:
-            out["features"] = self.in_loop.columns(seen)
+        for reader in self.readers:
+            out["features"] = reader.columns(seen)
         return out
 
 

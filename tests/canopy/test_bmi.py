@@ -103,7 +103,7 @@ def test_mistakes_are_said(model, tmp_path):
     with pytest.raises(ValueError, match="expected the end of an interval"):
         model.update_until(1000.0)
     for change, message in (
-        ({"parameters": {"kbal": 1.0}}, "kball"), ({"start": "June"}, "must be dates"), ({"sitte": 1}, "sitte"),
+        ({"parameters": {"kbal": 1.0}}, "kball"), ({"start": "in spring"}, "must be dates"), ({"sitte": 1}, "sitte"),
         ({"stress": "fedes"}, "feddes"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
