@@ -7,7 +7,7 @@ Needs bmipy: `pip install 'canveg-torch[bmi]'`. Names follow the rules of the CS
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -180,7 +180,7 @@ class CanopyBmi(Bmi):
         if missing := [name for name in INPUTS if name not in optional and np.isnan(self._values[name][0])]:
             raise ValueError(f"update: {', '.join(missing)} must be set before (set_value).")
         begin = pd.DatetimeIndex([self._start + pd.Timedelta(seconds=self._time)])
-        day, hour = middle_of_interval(begin, pd.Timedelta(seconds=self._config.time_step))
+        day, hour = middle_of_interval(begin, cast(pd.Timedelta, pd.Timedelta(seconds=self._config.time_step)))
         columns = {column: self._values[name].copy() for name, column in INPUTS.items()}
         columns |= {"day_of_year": day, "hour": hour}
         with jax.enable_x64(True):
@@ -355,6 +355,6 @@ class CanopyBmi(Bmi):
         """
         raise NotImplementedError("the grid is a scalar: it has no shape, spacing, coordinates, edges or faces.")
 
-    get_grid_shape = get_grid_spacing = get_grid_origin = _no_geometry
-    get_grid_x = get_grid_y = get_grid_z = _no_geometry
-    get_grid_edge_nodes = get_grid_face_edges = get_grid_face_nodes = get_grid_nodes_per_face = _no_geometry
+    get_grid_shape = get_grid_spacing = get_grid_origin = cast(Any, _no_geometry)
+    get_grid_x = get_grid_y = get_grid_z = cast(Any, _no_geometry)
+    get_grid_edge_nodes = get_grid_face_edges = get_grid_face_nodes = get_grid_nodes_per_face = cast(Any, _no_geometry)

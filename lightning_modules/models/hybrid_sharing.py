@@ -140,7 +140,9 @@ class HybridSharing(Base):
                 f"{path}: its physics is {settings['physics']}, a class that is not part of this package. Build it and pass it: "
                 "from_pretrained(..., physics=MyPhysics())."
             )
-        if not isinstance(stored.get("sites"), list | tuple) or not all(isinstance(s, Mapping) for s in stored["sites"]):
+        if not isinstance(stored.get("sites"), list | tuple) or not all(
+            isinstance(s, Mapping) for s in stored["sites"]
+        ):
             raise ValueError(f"{path}: its settings name no sites, so it is no hybrid canopy or damaged.")
         if "sites" not in replacements:
             settings["sites"] = [inside(site, path) for site in settings["sites"]]

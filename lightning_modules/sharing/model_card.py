@@ -53,7 +53,7 @@ def _data(run: Mapping[str, Any]) -> list[str]:
     towers = run.get("towers")
     if not towers:
         return ["Not recorded: the model was saved without its run. `canveg share` takes it from the run's folder."]
-    rows = [("tower", "first half-hour", "last half-hour", "train", "val", "test", "source")]
+    rows: list[Sequence[str]] = [("tower", "first half-hour", "last half-hour", "train", "val", "test", "source")]
     for tower in towers:
         count = tower["half_hours"]
         doi = f"doi:{tower['doi']}" if tower.get("doi") else "invented" if tower.get("invented") else "DOI not known"
@@ -90,7 +90,7 @@ def _scores(run: Mapping[str, Any]) -> list[str]:
         return ["Not recorded."]
     parts = {row["part"] for row in scores}
     part = next(name for name in ("test", "val", "train") if name in parts)
-    rows = [("site", "flux", "half-hours", "NSE", "RMSE", "bias", "r")]
+    rows: list[Sequence[str]] = [("site", "flux", "half-hours", "NSE", "RMSE", "bias", "r")]
     for row in scores:
         if row["part"] == part:
             numbers = (_number(row.get(name)) for name in ("NSE", "RMSE", "bias", "r"))
@@ -109,7 +109,7 @@ def _ranges(statistics: Mapping[str, Any] | None) -> list[str]:
         return [
             f"Not kept by the checkpoint ({STATISTICS}); the networks' own means and standard deviations are in the weights."
         ]
-    rows = [("input", "unit", "mean", "standard deviation", "from", "to")]
+    rows: list[Sequence[str]] = [("input", "unit", "mean", "standard deviation", "from", "to")]
     for name, entry in statistics["inputs"].items():
         if name in NETWORK_INPUTS:
             mean, sd = entry["mean"], entry["sd"]

@@ -67,9 +67,8 @@ def run_record(
 
 def scores_of_run(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of `score_table` of whole parts with any measurement, as plain data; a score that is not defined is None."""
-    table = table.reset_index()
-    table = table[(table["period"] == "all") & (table["n"] > 0)].drop(columns="period")
-    rows = table.to_dict(orient="records")
+    flat = table.reset_index()
+    rows = flat.loc[(flat["period"] == "all") & (flat["n"] > 0)].drop(columns="period").to_dict(orient="records")
     return [
         {str(k): None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()} for row in rows
     ]

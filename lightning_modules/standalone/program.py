@@ -66,7 +66,7 @@ class HybridFunction:
         # Rows that are solved together are those of the batch: how a batch is cut into parts depends on its size.
         self._canopy, canopy_arrays = canopy_function(model.physics, dtype, rows_at_once=10**9)
         self._networks, network_arrays = networks_function(model, dtype)
-        arrays = {"canopy": canopy_arrays, "networks": network_arrays}
+        arrays: dict[str, Any] = {"canopy": canopy_arrays, "networks": network_arrays}
         self._observed = model.observation is not None
         if model.observation is not None:
             arrays["observed_share"] = jnp.asarray(model.observation.shares().detach().cpu().numpy())
@@ -142,7 +142,9 @@ def export_model(
     with replacing(folder / ARRAYS) as temporary:
         np.savez(temporary, allow_pickle=False, **function.arrays)
     with replacing(folder / LOADER) as temporary:
-        temporary.write_text((resources.files(__package__) / "run.py").read_text(encoding="utf-8"), encoding="utf-8")
+        temporary.write_text(
+            (resources.files("lightning_modules.standalone") / "run.py").read_text(encoding="utf-8"), encoding="utf-8"
+        )
     manifest = {
         "format": FORMAT, "format_version": FORMAT_VERSION, "sha256": {name: sha256(folder / name) for name in (PROGRAM, ARRAYS)},
         "sites": [site.name for site in model.sites], "platforms": list(platforms), "derivatives": derivatives,

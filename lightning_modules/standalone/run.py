@@ -58,4 +58,4 @@ def load(folder=Path(__file__).parent):
 
 if __name__ == "__main__":
     source, target = sys.argv[1:]
-    np.savez(target, **load()(dict(np.load(source, allow_pickle=False))))
+    np.savez(target, allow_pickle=False, **load()(dict(np.load(source, allow_pickle=False))))
