@@ -15,7 +15,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
 DEVELOPMENT = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
 EXPERIMENTS = [Requirement(text) for text in PROJECT["optional-dependencies"]["experiments"]]
-OPTIONAL = [Requirement(text) for text in PROJECT["optional-dependencies"]["places"]]
+OPTIONAL = [Requirement(text) for extra in ("places", "bmi") for text in PROJECT["optional-dependencies"][extra]]
 """Imported where they are there, not needed otherwise."""
 PACKAGES = ("canveg_jax", "bridges", "lightning_modules")
 NEEDED_UNSEEN = {

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -117,49 +116,6 @@ def test_test_and_predict_repeat_the_run_from_its_own_config_and_checkpoint(trai
     first = first.isel(row=first["split"].values == 2)
     np.testing.assert_allclose(second["LE"], first["LE"], atol=1e-6)
     assert picture_has_ink(Path("again/report.png"))
-
-
-def test_share_makes_a_folder_of_the_run(trained, capsys):
-    checkpoint = trained / "checkpoints/best.ckpt"
-    arguments = ["share", str(checkpoint), "shared", "--licence", "CC-BY-4.0", "--doi", "US-Xx1=10.1/x"]
-    assert main(arguments) == 0
-    assert "shared/README.md" in capsys.readouterr().out
-    card = Path("shared/README.md").read_text()
-    scores = pd.read_csv(trained / "scores.csv").query("part == 'test' and flux == 'LE' and period == 'all'")
-    assert "doi:10.17190/AMF/1871134" in card and "CC-BY-4.0" in card
-    row = next(line for line in card.splitlines() if line.startswith("| US-Bi1 | LE |"))
-    assert [float(cell) for cell in row.split("|")[3:7]] == pytest.approx(
-        scores[["n", "NSE", "RMSE", "bias"]].values[0], rel=1e-3
-    )
-    again, model = HybridCanopy.from_pretrained("shared"), HybridCanopy.from_pretrained(checkpoint)
-    assert again.hparams == model.hparams and again.statistics == model.statistics is not None
-    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
-    for wrong, message in (
-        (["share", "absent.ckpt", "x"], "absent.ckpt does not exist"),
-        (["share", str(checkpoint), str(trained)], "holds something else"),
-        (["share", str(checkpoint), "x", "--doi", "10.1/x"], "expected SITE=DOI"),
-        (["export", "model", "absent", "x"], "absent does not exist"),
-        (["export", "model", str(checkpoint), "x", "--platforms", "cpu,abacus"], "abacus"),
-    ):
-        assert main(wrong) == 2
-        lines = capsys.readouterr().err.splitlines()
-        assert message in lines[0] and len(lines) == 2 and not Path("x").exists()
-
-
-def test_finetune_refuses_what_cannot_be(trained, csvs, capsys):
-    config, start = str(EXAMPLES / "us_hn1.yaml"), ["--from", str(trained / "checkpoints/best.ckpt")]
-    plain = ["--config", str(EXAMPLES / "us_bi1.yaml"), f"--data.folder={csvs}", "--data.site_options.n_layers=1"]
-    for arguments, message in (
-        ([*start, "--free", "strss", *plain], "Did you mean 'stress'?"),
-        ([*start, "--free", "stress", *plain, "--model.stress=feddes"], "model.stress: finetune takes it from"),
-        ([*start, "--free", "stress", *plain, "--trainer.devices=2"], "works in one process"),
-        (["--from", "absent", "--free", "stress", "--config", config], "absent does not exist"),
-    ):
-        assert main(["finetune", *arguments]) == 2
-        lines = capsys.readouterr().err.splitlines()
-        assert message in lines[-2] and "CANVEG_TRACEBACK" in lines[-1]
-    assert main(["finetune", "--help"]) == 0
-    assert "--free PART" in capsys.readouterr().out
 
 
 @pytest.mark.slow
