@@ -1,9 +1,8 @@
-"""Makes the two small models beside this file: invents towers, trains on them, and shares the best checkpoints.
+"""Makes the small model beside this file: invents towers, trains on them, and shares the best checkpoint.
 
     python examples/pretrained/make.py WORK_FOLDER
 
-takes some minutes. `stress-network` has learned the water stress of all four invented towers; `slope-closure` the stomatal
-slope and two numbers of the semi-arid one.
+takes some minutes. `stress-network` has learned the water stress of all four invented towers.
 """
 
 import os
@@ -13,7 +12,7 @@ from pathlib import Path
 from lightning_modules.cli.main import main
 
 HERE = Path(__file__).resolve().parent
-MODELS = ("stress-network", "slope-closure")
+MODELS = ("stress-network",)
 
 
 def make(work: Path, names=MODELS) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from canveg_jax.files import replacing, sha256
 
@@ -103,10 +103,9 @@ def write_folder(folder: str | Path, model: StoredModel, card: str, more: Mappin
     }  # fmt: skip
     _as_json(content)  # before anything is written
     files = {}
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.tensors.items()}
     with replacing(folder / WEIGHTS) as temporary:
-        save_file(
-            {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.tensors.items()}, temporary
-        )
+        temporary.write_bytes(save(tensors))  # `save_file` would make a file that its owner alone can read
     for name, text in (more or {}).items():
         with replacing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -78,6 +78,7 @@ def test_every_kind_comes_back_bit_for_bit(kind, data, tmp_path):
         name: value.tobytes() for name, value in model.physics.fixed_constants().items()
     }
     assert {path.suffix for path in (tmp_path / "model").iterdir()} == {".json", ".safetensors", ".md"}
+    assert len({path.stat().st_mode for path in (tmp_path / "model").iterdir()}) == 1
 
 
 def test_predictions_of_a_trained_model_are_the_same_bits(data, tmp_path):
