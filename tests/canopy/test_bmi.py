@@ -7,7 +7,7 @@ import yaml
 bmi = pytest.importorskip("canveg_jax.bmi", reason="needs bmipy (the extra bmi)")
 
 import canveg_jax as cv
-from canveg_jax.synthetic import synthetic_tower
+from canveg_jax.synthetic.weather import synthetic_weather
 
 SITE = cv.Site.named("US-Bi1", n_layers=1)
 CONFIG = {
@@ -38,7 +38,7 @@ def set_row(model, tower, row):
 def test_half_hour_by_half_hour_is_the_record_at_once(tmp_path):
     """Warm starts change the passes, not the fluxes beyond the tolerance of 1e-3 W m-2; a gap in between is flagged, and leaves
     no trace in what follows."""
-    tower = synthetic_tower(SITE, 1, 0).isel(time=slice(12, 36))
+    tower = synthetic_weather(SITE, 1, 0, 0.5, start="2019-06-01").isel(time=slice(12, 36))
     canopy = cv.Canopy(SITE, cv.Parameters(kball=9.0), "soil_moisture")
     expected = canopy.solve(cv.Forcing.from_dataset(tower))
     model = model_of(tmp_path, start=str(tower["time"].values[0]))
