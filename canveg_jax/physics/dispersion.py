@@ -25,6 +25,8 @@ ALGORITHM = 1
 """Raise when a change alters the numbers: it is part of the cache key."""
 LONGEST_FLIGHT = 4000.0
 """Limit of a flight, h/u*."""
+SHIPPED = "shipped with the package"
+"""`source` of the matrices that every installation has."""
 BATCHES = 16
 """Independent batches, from whose scatter the standard error is estimated."""
 
@@ -79,7 +81,7 @@ def dispersion_matrix(site: Site) -> DispersionMatrix:
     shipped = resources.files("canveg_jax") / "data" / "dispersion" / f"{key}.npz"
     if shipped.is_file():
         with shipped.open("rb") as stream:
-            return _load(stream, "shipped with the package")
+            return _load(stream, SHIPPED)
     key = cache_key(grid, site.dispersion_particles, site.dispersion_seed)
     path = cache_folder() / "dispersion" / f"{key}.npz"
     if path.is_file():

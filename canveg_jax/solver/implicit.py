@@ -320,7 +320,7 @@ def _cotangent_of_problem(
     ct_outputs = jax.tree.map(jnp.add, ct_fluxes, ct_fluxes_of_profiles), ct_leaves
 
     # Cotangents are scaled to the size 1 in each row, so that none is too small to be squared.
-    largest = [jnp.max(jnp.abs(g.reshape(len(g), -1)), axis=1) for g in jax.tree.leaves(ct_outputs)]
+    largest = [jnp.max(jnp.abs(g.reshape(g.shape[0], -1)), axis=1) for g in jax.tree.leaves(ct_outputs)]
     size = jnp.max(jnp.stack(largest), axis=0)
     size = jnp.where(size > 0, size, 1.0)
     scaled = jax.tree.map(lambda g: g / by_row(size, g), ct_outputs)

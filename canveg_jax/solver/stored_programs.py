@@ -8,8 +8,8 @@ traced from: the sources of this package, versions of JAX, static arguments, sha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +37,17 @@ def keep_programs(folder: str | Path | None) -> None:
     global _folder
     _folder = None if folder is None else Path(folder)
     _programs.clear()
+
+
+@contextmanager
+def traced_afresh() -> Iterator[None]:
+    """Within this block no stored program is used: what is traced is the canopy itself, as a program for export must be."""
+    global _folder
+    before, _folder = _folder, None
+    try:
+        yield
+    finally:
+        _folder = before
 
 
 def stored(function: Callable, static: Any, structure: Callable[[], Any], *, unless: bool = False) -> Callable:

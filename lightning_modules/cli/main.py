@@ -20,6 +20,7 @@ from .doctor import add_doctor
 from .intervals import add_intervals
 from .mistakes import explained
 from .readiness import require_packages
+from .sharing import add_export, add_share
 
 TRAINING = {
     "fit": "train a hybrid canopy on tower files",
@@ -37,6 +38,9 @@ examples:
   canveg predict --config runs/us_bi1/version_0/config.yaml --ckpt_path best.ckpt
   canveg report runs/us_bi1/version_0/predictions.nc --out report.png
   canveg compare examples/compare.yaml --folder data        models side by side; table, picture, verdict
+  canveg share runs/us_bi1/version_0/checkpoints/best.ckpt my-model
+  canveg finetune --from my-model --free stress --config mine.yaml
+  canveg export model my-model program                      for jax alone
   canveg cite --config examples/us_bi1.yaml                 BibTeX of the schemes and sites of a run
   canveg fit --help                                         all settings of data, model and trainer
 
@@ -62,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .training import run_training
 
             return run_training(arguments)
+        if command == "finetune" and arguments[0] == command:
+            from .finetune import run_finetune
+
+            return run_finetune(arguments)
         options = _parser().parse_args(arguments)
         code = options.run(options)
         sys.stdout.flush()  # whether anybody still reads is seen here, and not when the interpreter ends
@@ -120,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, text in TRAINING.items():
         commands.add_parser(name, help=text, add_help=False)
+    commands.add_parser("finetune", help="train on from a trained model, and free only some parts", add_help=False)
     simulate = commands.add_parser("simulate", help="run the physics alone over a tower's record")
     simulate.add_argument("config", type=Path, metavar="CONFIG", help="YAML, see examples/simulate.yaml")
     simulate.add_argument("--out", type=Path, required=True, metavar="FILE.nc", help="NetCDF to write")
@@ -141,6 +150,8 @@ def _parser() -> argparse.ArgumentParser:
     add_intervals(commands)
     add_comparisons(commands)
     add_doctor(commands)
+    add_share(commands)
+    add_export(commands)
     towers = commands.add_parser("towers", help="list the site presets and their constants")
     towers.set_defaults(run=_towers)
     cite = commands.add_parser("cite", help="print BibTeX of the sources that a configuration uses")

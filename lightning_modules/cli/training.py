@@ -6,7 +6,7 @@ import dataclasses
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -285,8 +285,9 @@ class TrainingCLI(LightningCLI):
     def _extrapolation(self) -> str:
         """Where the networks meet what the training part has not shown, in words."""
         data, inputs = self.datamodule, self.model.network_inputs
+        statistics = self.model.statistics or data.statistics
         parts = {name: data.parts[name] for name in ("val", "test") if name in data.parts}
-        shares = {name: shares_beyond(part, data.statistics, inputs, data.sites) for name, part in parts.items()}
+        shares = {name: shares_beyond(part, statistics, inputs, data.sites) for name, part in parts.items()}
         return extrapolation_text(shares)
 
     def _with_residual(self, predictions: xr.Dataset) -> xr.Dataset:
@@ -370,20 +371,22 @@ def _check_members(config: Namespace) -> None:
         raise ValueError("members: leave the version of trainer.logger out, so that each run has a folder of its own.")
 
 
-def _train_other_members(first: TrainingCLI, arguments: Sequence[str]) -> None:
+def _train_other_members(
+    first: TrainingCLI, arguments: Sequence[str], make: Callable[[Sequence[str]], TrainingCLI]
+) -> None:
     """Train the other members of an ensemble and write the average into `ensemble/` in the folder of the first."""
     seed, paths = int(first.settings.seed_everything), [first.predictions]
     for k in range(1, first.settings.members):
         rank_zero_info(f"member {k} of {first.settings.members}: seed_everything {seed + k}")
-        paths.append(TrainingCLI([*arguments, f"--seed_everything={seed + k}"]).predictions)
+        paths.append(make([*arguments, f"--seed_everything={seed + k}"]).predictions)
     written = [path for path in paths if path is not None]
     folder = written[0].parent / "ensemble"
     scores = write_ensemble(written, folder)
     print(f"\nNSE\n{scores.to_string(float_format=lambda x: f'{x:.3f}', na_rep='')}\n\nensemble: {folder}")
 
 
-def run_training(arguments: Sequence[str]) -> int:
-    """Run `fit`, `validate`, `test` or `predict`. Returns the exit code.
+def run_training(arguments: Sequence[str], make: Callable[[Sequence[str]], TrainingCLI] = TrainingCLI) -> int:
+    """Run `fit`, `validate`, `test` or `predict`, with the command line that `make` builds. Returns the exit code.
 
     Raises:
         SystemExit: the configuration is wrong (code 2, the message names the key), or help was asked for.
@@ -397,7 +400,7 @@ def run_training(arguments: Sequence[str]) -> int:
             warnings.filterwarnings("ignore", text)
         if arguments[0] != "fit":
             warnings.filterwarnings("ignore", "The dirpath has changed.*")  # of checkpoints, which only fit writes
-        cli = TrainingCLI(arguments)
+        cli = make(arguments)
         if arguments[0] == "fit" and cli.settings.members > 1:
-            _train_other_members(cli, arguments)
+            _train_other_members(cli, arguments, make)
     return 0

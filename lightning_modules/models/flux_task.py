@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -12,18 +13,20 @@ from torch import nn
 
 from ..data.dataset import Batch
 from ..data.splits import PARTS, Part
-from ..data.statistics import ScalingStatistics
+from ..data.statistics import MeanSd, ScalingStatistics
 from ..data.targets import FLUX_OF_TARGET
 from ..evaluation.part_scores import PartScores
 from ..processes import processes, total
 from ..protocols import TowerData
+from ..sharing.stored_model import STATISTICS
 from .error_scales import Likelihood, read_likelihood
 from .error_weights import RandomErrorSetting, read_error_weights
 from .losses import FluxLoss, LossTerms
+from .pretrained import Pretrained
 from .unconverged import UnconvergedCount, warn_of_unconverged
 
 
-class FluxTask(L.LightningModule, abc.ABC):
+class FluxTask(Pretrained, L.LightningModule, abc.ABC):
     """Base of `HybridCanopy` and `FluxNetwork`. A model says what the `fluxes` of a batch are, and `configure_optimizers`.
 
     Logged: `train/loss`; `val/loss`, `test/loss` and the scores of `FluxMetrics` (`val/NSE_LE` ...), which are those of the
@@ -59,6 +62,8 @@ class FluxTask(L.LightningModule, abc.ABC):
         scored = tuple(dict.fromkeys((*scored, *loss.weights)))
         self.register_buffer("target_sd", torch.ones(len(loss.weights), dtype=torch.float64))
         self.register_buffer("has_statistics", torch.tensor(False))
+        self.statistics: ScalingStatistics | None = None
+        self.inputs_seen: dict[str, MeanSd] | None = None
         self.val_scores = PartScores(loss.weights, scored)
         self.test_scores = PartScores(loss.weights, scored)
         self._unconverged = nn.ModuleDict({f"of_{part}": UnconvergedCount() for part in PARTS})
@@ -114,7 +119,14 @@ class FluxTask(L.LightningModule, abc.ABC):
         if self.error_weights is not None:
             self.error_weights.set_statistics(statistics.random_error)
         self.take_statistics(statistics)
+        self.statistics = statistics
         self.has_statistics.fill_(True)
+
+    def statistics_for(self, statistics: ScalingStatistics) -> ScalingStatistics:
+        """Those of the data, with the inputs as a model that was trained before has seen them."""
+        return (
+            statistics if self.inputs_seen is None else dataclasses.replace(statistics, inputs=dict(self.inputs_seen))
+        )
 
     def take_statistics(self, statistics: ScalingStatistics) -> None:
         """What a model keeps beside the standard deviations of the fitted fluxes."""
@@ -150,16 +162,25 @@ class FluxTask(L.LightningModule, abc.ABC):
         if self.has_statistics:
             return
         if (data := self.tower_data) is not None:
-            self.set_statistics(data.statistics)
+            self.set_statistics(self.statistics_for(data.statistics))
         elif stage in self.stages_that_scale:
             raise ValueError(
                 "no scaling statistics: use a FluxTowerDataModule, or give them to `set_statistics` "
                 "(ScalingStatistics.of(training_set, sites))."
             )
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The statistics go along: they tell what the networks have seen."""
+        checkpoint[STATISTICS] = None if self.statistics is None else self.statistics.to_dict()
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let weights come back in the precision in which they were saved."""
-        saved = checkpoint["state_dict"]
+        """Let weights come back in the precision in which they were saved, and with them the statistics."""
+        if (statistics := checkpoint.get(STATISTICS)) is not None:
+            self.statistics = ScalingStatistics.from_dict(statistics)
+        self.take_precision(checkpoint["state_dict"])
+
+    def take_precision(self, saved: Mapping[str, torch.Tensor]) -> None:
+        """Let the parameters have the precision of these tensors by name."""
         for name, p in self.named_parameters():
             if name in saved and saved[name].is_floating_point():
                 p.data = p.data.to(saved[name].dtype)

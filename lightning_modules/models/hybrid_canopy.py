@@ -36,6 +36,7 @@ from ..protocols import MovesParameters, Physics, ReadsHalfHours, StandardisesIn
 from .callbacks import ConstantsUnchanged, SkipNonFiniteSteps
 from .error_scales import Likelihood
 from .flux_task import FluxTask
+from .hybrid_sharing import HybridSharing
 from .losses import FluxLoss, LossKind, loss_weights
 from .observation import OBSERVED_FLUXES, read_observation
 from .precision import check_precision
@@ -48,7 +49,7 @@ PAST = (*ANTECEDENTS, DAILY)
 """Columns that networks may read, and the canopy does not."""
 
 
-class HybridCanopy(FluxTask):
+class HybridCanopy(HybridSharing, FluxTask):
     """Canopy physics with a stress module and tunable parameters, trained on masked fluxes.
 
     Parameters are tuned as unconstrained numbers behind a smooth transform, so none can leave its physical range;

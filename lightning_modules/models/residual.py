@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 CHECKPOINT = "residual.ckpt"
 """Name of its checkpoint, beside that of the hybrid."""
 
+RESIDUAL_FOLDER = "residual"
+"""Name of its folder, in that of a shared hybrid."""
+
 
 @dataclasses.dataclass
 class ResidualSettings:

@@ -15,7 +15,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
 DEVELOPMENT = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
 EXPERIMENTS = [Requirement(text) for text in PROJECT["optional-dependencies"]["experiments"]]
-OPTIONAL = [Requirement(text) for extra in ("places", "bayes") for text in PROJECT["optional-dependencies"][extra]]
+OPTIONAL = [
+    Requirement(text) for extra in ("places", "bayes", "bmi") for text in PROJECT["optional-dependencies"][extra]
+]
 """Imported where they are there, not needed otherwise."""
 PACKAGES = ("canveg_jax", "bridges", "lightning_modules")
 NEEDED_UNSEEN = {

@@ -123,6 +123,29 @@ def test_test_and_predict_repeat_the_run_from_its_own_config_and_checkpoint(trai
     assert picture_has_ink(Path("again/report.png"))
 
 
+@pytest.mark.slow
+def test_finetune_moves_the_named_parts_alone_and_can_be_shared(trained, csvs, capsys):
+    checkpoint = trained / "checkpoints/best.ckpt"
+    assert main(["share", str(checkpoint), "shared"]) == 0
+    mine = yaml.safe_load((EXAMPLES / "synthetic.yaml").read_text())
+    del mine["model"]
+    Path("mine.yaml").write_text(yaml.safe_dump(mine))
+    config = ["--config", "mine.yaml", f"--data.folder={csvs}", *QUICK]
+    assert main(["finetune", "--from", "shared", "--free", "kball", *config]) == 0
+    assert "free: kball" in capsys.readouterr().err
+    run = Path("runs/synthetic/version_0")
+    before, after = (HybridCanopy.from_pretrained(path) for path in (checkpoint, run / "checkpoints/best.ckpt"))
+    here, there = before.state_dict(), after.state_dict()
+    moved = {name for name in there if name in here and not torch.equal(here[name], there[name])}
+    assert "physics.raw.kball" in moved
+    assert moved <= {"physics.raw.kball", "target_sd", *(name for name in there if name.startswith("start_"))}
+    assert after.statistics.inputs == before.statistics.inputs
+    config = ["--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints/best.ckpt")]
+    assert main(["test", *config, "--trainer.logger=false"]) == 0
+    assert main(["share", str(run / "checkpoints/best.ckpt"), "again"]) == 0
+    assert "before, it was trained on US-Bi1; then these parts were free: kball" in Path("again/README.md").read_text()
+
+
 def test_report_draws_again_and_prints_the_table(trained, capsys):
     predictions = str(trained / "predictions.nc")
     assert (

@@ -1,0 +1,360 @@
+"""The canopy under the Basic Model Interface [Hutton2020]: a site driven half-hour by half-hour, to couple it with other models.
+
+Needs bmipy: `pip install 'canveg-torch[bmi]'`. Names follow the rules of the CSDMS Standard Names, units are those of
+`FORCING_TABLE` and `FLUX_TABLE`. Every variable is one number on a scalar grid (rank 0).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import numpy as np
+import pandas as pd
+import pydantic
+import yaml
+
+from .canopy import Canopy, warn_not_converged
+from .fluxes import FLUX_TABLE
+from .forcing import FORCING_TABLE, Forcing
+from .io.timestamps import middle_of_interval
+from .io.tower_files import as_site
+from .parameters import PARAMETER_TABLE, Parameters
+from .solver.options import SolverOptions
+from .solver.state_vector import state_size
+from .spelling import unknown
+
+try:
+    from bmipy import Bmi
+except ImportError as error:
+    raise ImportError(f"canveg_jax.bmi needs bmipy ({error}). Install it: pip install 'canveg-torch[bmi]'") from error
+
+INPUTS: dict[str, str] = {
+    "atmosphere_bottom_air__temperature": "air_temperature",
+    "land_surface_radiation~incoming~shortwave__energy_flux": "shortwave_in",
+    "land_surface_radiation~incoming~longwave__energy_flux": "longwave_in",
+    "atmosphere_bottom_air_water-vapor__partial_pressure": "vapour_pressure",
+    "atmosphere_bottom_air_flow__reference-height_speed": "wind_speed",
+    "atmosphere_bottom_air_flow__shear_speed": "friction_velocity",
+    "atmosphere_bottom_air_carbon-dioxide__mole_fraction": "co2",
+    "atmosphere_bottom_air__pressure": "pressure",
+    "soil__temperature": "soil_temperature",
+    "soil__time_derivative_of_temperature": "soil_temperature_tendency",
+    "soil_water__volume_fraction": "soil_water_content",
+    "land_vegetation__leaf-area_index": "lai",
+    "land_vegetation_canopy__height": "observed_canopy_height",
+}
+"""Standard name -> column of the forcing. Day and hour come from the time of the model."""
+
+OUTPUTS: dict[str, str] = {
+    "atmosphere_bottom_air_land_net-latent-heat__energy_flux": "LE",
+    "atmosphere_bottom_air_land_net-sensible-heat__energy_flux": "H",
+    "land_surface_soil_heat~downward__energy_flux": "G",
+    "land_surface_radiation~net__energy_flux": "Rnet",
+    "atmosphere_bottom_air_land_net-carbon-dioxide__mole_flux": "NEE",
+    "land_vegetation__gross-primary-production_mole_flux": "GPP",
+    "soil_respiration_carbon-dioxide__mole_flux": "soil_respiration",
+    "land_vegetation_latent-heat__energy_flux": "canopy_LE",
+    "land_vegetation_sensible-heat__energy_flux": "canopy_H",
+    "soil_surface_latent-heat__energy_flux": "soil_LE",
+    "soil_surface_sensible-heat__energy_flux": "soil_H",
+    "soil_surface__temperature": "soil_surface_temperature",
+    "land_vegetation_canopy__temperature": "canopy_temperature",
+    "land_vegetation_canopy_water-vapor__stomatal_conductance": "canopy_conductance",
+    "land_surface_radiation~outgoing~shortwave__energy_flux": "shortwave_out",
+    "land_surface_radiation~outgoing~longwave__energy_flux": "longwave_out",
+    "model_solver__residual_of_energy_flux": "residual",
+    "model_solver__count_of_passes": "passes",
+    "model_solver__convergence_flag": "converged",
+    "model_solver__reason_code": "reason",
+}
+"""Standard name -> output of the canopy. The last four tell of the solver (`Diagnostics`, `REASONS`)."""
+
+GRID = 0
+"""The only grid: scalar."""
+
+
+class BmiConfig(pydantic.BaseModel):
+    """What `initialize` reads from YAML. Unknown keys are errors.
+
+    Args:
+        site: name of a preset, path of a site YAML, or constants, as of `canveg simulate`.
+        site_options: changes of site constants, such as `{n_layers: 1}`.
+        start: start of the first interval, local standard time of the site.
+        end: end of the last one; None: none is known.
+        time_step: length of an interval, s.
+        parameters: process parameters that differ from the defaults.
+        stress: name of a scheme, or none.
+        conductance: equation of the stomata.
+        solver: changes of `canveg_jax.SolverOptions`.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    site: str | dict[str, Any]
+    start: str
+    end: str | None = None
+    site_options: dict[str, Any] = pydantic.Field(default_factory=dict)
+    time_step: float = pydantic.Field(default=1800.0, gt=0, le=86_400)
+    parameters: dict[str, float] = pydantic.Field(default_factory=dict)
+    stress: str | None = None
+    conductance: str = "ball_berry"
+    solver: dict[str, Any] = pydantic.Field(default_factory=dict)
+
+    @pydantic.field_validator("start", "end", mode="before")
+    @classmethod
+    def _date_as_text(cls, value: Any) -> Any:
+        return value if value is None else str(value)
+
+    @pydantic.model_validator(mode="after")
+    def _known_names(self) -> BmiConfig:
+        for where, given, known in (
+            ("parameters", self.parameters, PARAMETER_TABLE), ("solver", self.solver, SolverOptions._fields)
+        ):  # fmt: skip
+            for name in given:
+                if name not in known:
+                    raise ValueError(f"{where}: {unknown('key', name, known)}")
+        return self
+
+
+class CanopyBmi(Bmi):
+    """A canopy at one site. Set the forcing of the interval that begins now, `update`, and read its fluxes.
+
+    An input keeps its value until it is set again; optional ones (long-wave radiation, tendency of the soil temperature,
+    height) may stay unset. The solver starts at the solution of the interval before. A half-hour without a solution has fluxes
+    that are NaN, `model_solver__convergence_flag` 0, and a warning.
+
+    Example:
+        >>> model = CanopyBmi()
+        >>> model.initialize("bmi.yaml")                                         # doctest: +SKIP
+        >>> model.set_value("atmosphere_bottom_air__temperature", np.array([18.0]))   # doctest: +SKIP
+        >>> model.update()                                                       # doctest: +SKIP
+    """
+
+    def initialize(self, config_file: str) -> None:
+        """Read the configuration and build the canopy; the program compiles at the first `update`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: no mapping, an unknown key, or a value that cannot be right.
+        """
+        content = yaml.safe_load(Path(config_file).read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(
+                f"{config_file}: expected a mapping with `site` and `start`, got {type(content).__name__}."
+            )
+        self._config = BmiConfig(**content)
+        try:
+            self._start = pd.Timestamp(self._config.start)
+            end = None if self._config.end is None else pd.Timestamp(self._config.end)
+        except ValueError as error:
+            raise ValueError(
+                f"{config_file}: start and end must be dates such as 2019-06-01T00:00 ({error})."
+            ) from error
+        self._end = np.finfo(np.float64).max if end is None else (end - self._start).total_seconds()
+        site = as_site(self._config.site, self._config.site_options)
+        self._canopy = Canopy(
+            site, Parameters(**self._config.parameters), self._config.stress, options=SolverOptions(**self._config.solver),
+            conductance=self._config.conductance,
+        )  # fmt: skip
+        self._run = jax.jit(self._solve)
+        self._values = {name: np.full(1, np.nan) for name in (*INPUTS, *OUTPUTS)}
+        self._state = np.full((1, state_size(site.n_layers)), np.nan)
+        self._time = 0.0
+
+    def _solve(self, columns: dict[str, Any], start: Any) -> Any:
+        solution = self._canopy.compute(self._canopy.parameters, Forcing(**columns), start=start)
+        return vars(solution.fluxes), solution.diagnostics, solution.state
+
+    def update(self) -> None:
+        """Solve the interval that begins now.
+
+        Raises:
+            ValueError: an input was never set.
+
+        Warns:
+            NotConvergedWarning: the interval has no solution.
+        """
+        optional = [name for name, column in INPUTS.items() if FORCING_TABLE[column].optional]
+        if missing := [name for name in INPUTS if name not in optional and np.isnan(self._values[name][0])]:
+            raise ValueError(f"update: {', '.join(missing)} must be set before (set_value).")
+        begin = pd.DatetimeIndex([self._start + pd.Timedelta(seconds=self._time)])
+        day, hour = middle_of_interval(begin, cast(pd.Timedelta, pd.Timedelta(seconds=self._config.time_step)))
+        columns = {column: self._values[name].copy() for name, column in INPUTS.items()}
+        columns |= {"day_of_year": day, "hour": hour}
+        with jax.enable_x64(True):
+            fluxes, diagnostics, state = jax.device_get(self._run(columns, self._state))
+        warn_not_converged(diagnostics, self._canopy.options)
+        found = {**fluxes, **diagnostics._asdict()}
+        for name, output in OUTPUTS.items():
+            self._values[name][0] = float(found[output][0])
+        # What did not converge is no start for the next interval.
+        self._state = state if diagnostics.converged[0] else np.full_like(state, np.nan)
+        self._time += self._config.time_step
+
+    def update_until(self, time: float) -> None:
+        """Solve all intervals up to a time (s), with the inputs as they are.
+
+        Raises:
+            ValueError: a time before now, or within an interval.
+        """
+        steps = (time - self._time) / self._config.time_step
+        if steps < 0 or abs(steps - round(steps)) > 1e-6:
+            raise ValueError(
+                f"update_until({time!r}): expected the end of an interval, {self._time} s plus a multiple of "
+                f"{self._config.time_step} s."
+            )
+        for _ in range(round(steps)):
+            self.update()
+
+    def finalize(self) -> None:
+        """Let go of the canopy and its values."""
+        self._values = {}
+
+    # --- what it is
+
+    def get_component_name(self) -> str:
+        """Name of the model."""
+        return "CanVeg multilayer canopy (canveg-torch)"
+
+    def get_input_item_count(self) -> int:
+        """Number of inputs."""
+        return len(INPUTS)
+
+    def get_output_item_count(self) -> int:
+        """Number of outputs."""
+        return len(OUTPUTS)
+
+    def get_input_var_names(self) -> tuple[str, ...]:
+        """Standard names of the inputs."""
+        return tuple(INPUTS)
+
+    def get_output_var_names(self) -> tuple[str, ...]:
+        """Standard names of the outputs."""
+        return tuple(OUTPUTS)
+
+    # --- variables
+
+    def _array(self, name: str) -> np.ndarray:
+        if name not in self._values:
+            raise ValueError(unknown("variable", name, [*INPUTS, *OUTPUTS]))
+        return self._values[name]
+
+    def get_var_grid(self, name: str) -> int:
+        """The scalar grid."""
+        self._array(name)
+        return GRID
+
+    def get_var_type(self, name: str) -> str:
+        """All are float64, flags and counts too."""
+        return str(self._array(name).dtype)
+
+    def get_var_units(self, name: str) -> str:
+        """Unit, in the notation of UDUNITS."""
+        self._array(name)
+        return FORCING_TABLE[INPUTS[name]].unit if name in INPUTS else FLUX_TABLE[OUTPUTS[name]].unit
+
+    def get_var_itemsize(self, name: str) -> int:
+        """Bytes of a number."""
+        return self._array(name).itemsize
+
+    def get_var_nbytes(self, name: str) -> int:
+        """Bytes of the variable."""
+        return self._array(name).nbytes
+
+    def get_var_location(self, name: str) -> str:
+        """On the node of the scalar grid."""
+        self._array(name)
+        return "node"
+
+    def get_value(self, name: str, dest: np.ndarray) -> np.ndarray:
+        """Copy a variable into `dest`."""
+        dest[:] = self._array(name)
+        return dest
+
+    def get_value_ptr(self, name: str) -> np.ndarray:
+        """The array of a variable itself; it changes with every update."""
+        return self._array(name)
+
+    def get_value_at_indices(self, name: str, dest: np.ndarray, inds: np.ndarray) -> np.ndarray:
+        """Copy numbers of a variable into `dest`; the only index is 0."""
+        dest[:] = self._array(name)[inds]
+        return dest
+
+    def set_value(self, name: str, src: np.ndarray) -> None:
+        """Set an input.
+
+        Raises:
+            ValueError: an output, or not one number.
+        """
+        self.set_value_at_indices(name, np.array([0]), src)
+
+    def set_value_at_indices(self, name: str, inds: np.ndarray, src: np.ndarray) -> None:
+        """Set an input; the only index is 0."""
+        if name in OUTPUTS:
+            raise ValueError(f"set_value: {name} is an output of the canopy; set one of {', '.join(INPUTS)}.")
+        numbers = np.asarray(src, dtype=np.float64).reshape(-1)
+        if numbers.size != 1:
+            raise ValueError(f"set_value: {name} is one number; got {numbers.size}.")
+        self._array(name)[np.asarray(inds)] = numbers
+
+    # --- time
+
+    def get_current_time(self) -> float:
+        """Start of the interval to come, s since the start."""
+        return self._time
+
+    def get_start_time(self) -> float:
+        """0."""
+        return 0.0
+
+    def get_end_time(self) -> float:
+        """End of the last interval; the largest number where none is known."""
+        return self._end
+
+    def get_time_units(self) -> str:
+        """Seconds."""
+        return "s"
+
+    def get_time_step(self) -> float:
+        """Length of an interval."""
+        return self._config.time_step
+
+    # --- the grid: a single point
+
+    def get_grid_rank(self, grid: int) -> int:
+        """0."""
+        return 0
+
+    def get_grid_size(self, grid: int) -> int:
+        """1."""
+        return 1
+
+    def get_grid_type(self, grid: int) -> str:
+        """`scalar`."""
+        return "scalar"
+
+    def get_grid_node_count(self, grid: int) -> int:
+        """1."""
+        return 1
+
+    def get_grid_edge_count(self, grid: int) -> int:
+        """None of them."""
+        return 0
+
+    def get_grid_face_count(self, grid: int) -> int:
+        """None of them."""
+        return 0
+
+    def _no_geometry(self, *_: Any) -> np.ndarray:
+        """A scalar grid has no geometry.
+
+        Raises:
+            NotImplementedError: always, as the interface asks for.
+        """
+        raise NotImplementedError("the grid is a scalar: it has no shape, spacing, coordinates, edges or faces.")
+
+    get_grid_shape = get_grid_spacing = get_grid_origin = cast(Any, _no_geometry)
+    get_grid_x = get_grid_y = get_grid_z = cast(Any, _no_geometry)
+    get_grid_edge_nodes = get_grid_face_edges = get_grid_face_nodes = get_grid_nodes_per_face = cast(Any, _no_geometry)

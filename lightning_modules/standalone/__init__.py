@@ -1,0 +1,1 @@
+"""A trained hybrid as a program that needs jax and numpy alone."""
