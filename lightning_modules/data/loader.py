@@ -21,8 +21,8 @@ class TowerLoader(DataLoader):
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride] - Lightning asks for no more
         """Batches. Nothing is prepared, in worker processes either, before the first one is asked for: until then
         Lightning may still say which epoch it is."""
-        order = cast(HalfHourOrder, self.sampler)
-        self._epoch, self._given = order.epoch, order.passed
+        if isinstance(self.sampler, HalfHourOrder):  # Lightning predicts with a sampler of its own
+            self._epoch, self._given = self.sampler.epoch, self.sampler.passed
         for batch in super().__iter__():
             self._given += 1
             yield batch

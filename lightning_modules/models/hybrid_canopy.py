@@ -129,7 +129,7 @@ class HybridCanopy(FluxTask):
         per_site: bool = False,
         solver: dict[str, Any] | None = None,
         warm_start: bool = True,
-        max_failed_share: float | None = 0.25,
+        max_failed_share: float | None = 0.5,
         statistics: ScalingStatistics | dict[str, Any] | None = None,
         physics: nn.Module | None = None,
     ):

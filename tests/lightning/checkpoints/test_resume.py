@@ -44,18 +44,32 @@ def same_end(folder, whole):
         same(whole[name], read_checkpoint(newest / f"{name}.ckpt"), name)
 
 
-def moments(*hooks, seed=0, steps=18):
-    """Kills in these hooks, at random steps that follow each other."""
-    draw = random.Random(seed)
-    return list(zip(sorted(draw.sample(range(1, steps), len(hooks))), hooks, strict=True))
+KILLS = [
+    [
+        (3, "on_train_epoch_start"),
+        (7, "on_train_batch_start"),
+        (9, "on_before_optimizer_step"),
+        (14, "on_train_batch_end"),
+    ],
+    [(3, "on_validation_batch_start"), (5, "on_validation_end"), (17, "on_train_epoch_end")],
+]
 
 
-@pytest.mark.parametrize("kills", [moments(*HOOKS[:4]), moments(*HOOKS[4:], seed=1)], ids=str)
+@pytest.mark.parametrize("kills", KILLS, ids=["in training", "about validation"])
 def test_a_run_that_dies_again_and_again_ends_as_the_whole_one(kills, whole, tmp_path):
     assert finish(tmp_path, kills) == len(kills)
     same_end(tmp_path, whole)
 
 
+@pytest.fixture
+def listens():
+    """A process in the background ignores Ctrl-C: this one does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listens")
 def test_an_interrupted_run_saves_at_once_and_ends_as_the_whole_one(whole, tmp_path):
     kill = (9, "on_train_batch_start", lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(SystemExit):

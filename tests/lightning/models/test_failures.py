@@ -70,7 +70,7 @@ def test_training_logs_and_ends_where_too_many_fail(tower):
     with (
         pytest.warns(UserWarning, match="did not converge"),
         pytest.raises(
-            TooManyFailures, match=rf"val, epoch 0: .* The first: {SITE.name} 2019-06-\d\dT\d\d:\d\d .*kball 8"
+            TooManyFailures, match=rf"val, epoch 0: .* The first: {SITE.name} 2019-06-\d\dT\d\d:\d\d .*kball 7"
         ),
     ):
         trainer().fit(strict, datamodule=datamodule(tower))
