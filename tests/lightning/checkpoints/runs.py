@@ -6,6 +6,7 @@ import time
 import warnings
 from pathlib import Path
 
+import jax
 import lightning as L
 import numpy as np
 import torch
@@ -132,5 +133,6 @@ def same(a, b, where=""):
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)  # as in the tests, with which its weather is compared to the last bit
     torch.set_num_threads(1)
     train(Path(sys.argv[1]), callbacks=[Linger()])
