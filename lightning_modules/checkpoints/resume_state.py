@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import lightning as L
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -74,7 +74,7 @@ class ResumeState(L.Callback):
         loader = trainer.train_dataloader
         if isinstance(loader, TowerLoader) and state["place"] is not None:
             # Lightning does so only if no schedule has asked for the number of batches before it read the checkpoint.
-            if state["place"]["epoch"] == trainer.fit_loop.epoch_progress.current.processed:
+            if state["place"]["epoch"] == cast(Any, trainer.fit_loop.epoch_progress.current).processed:
                 loader.load_state_dict(state["place"])
         if isinstance(pl_module, HasTrainingState) and len(state["model"]) == size:
             pl_module.set_training_state(state["model"][rank])
