@@ -16,8 +16,7 @@ from matplotlib.figure import Figure, SubFigure
 from canveg_jax.files import replacing
 
 from ..data.splits import PARTS
-from ..models.failures import REASON_NAMES
-from ..names import EQUIVALENT
+from ..names import EQUIVALENT, REASON_NAMES
 
 FLUXES = {"LE": ("Latent heat LE", "W m$^{-2}$"), "NEE": ("Net CO$_2$ exchange NEE", "µmol m$^{-2}$ s$^{-1}$")}
 OBSERVED, MODELLED, KNOWN, FAILED = "#3b3b3b", "#c8501e", "#1f6f8b", "#b0004e"

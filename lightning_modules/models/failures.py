@@ -14,10 +14,7 @@ from torchmetrics import Metric
 from canveg_jax import REASONS, NotConvergedWarning
 from canveg_jax.solver import acceptance
 
-REASON_NAMES = {
-    code: name.lower() for name, code in vars(acceptance).items() if isinstance(code, int) and name.isupper()
-}
-"""Short names of `canveg_jax.REASONS`, for logs: `not_converged`, `forcing` ..."""
+from ..names import REASON_NAMES
 
 SHOWN = 5
 """So many half-hours without a solution are named."""

@@ -18,11 +18,11 @@ from ..data.splits import PARTS, Part
 from ..data.statistics import ScalingStatistics
 from ..data.targets import FLUX_OF_TARGET
 from ..evaluation.part_scores import PartScores
+from ..names import REASON_NAMES
 from ..processes import processes, total
 from ..protocols import TowerData
 from .error_weights import RandomErrorSetting, read_error_weights
 from .failures import (
-    REASON_NAMES,
     FailureCount,
     failed_and_all,
     failures_by_reason,

@@ -8,13 +8,13 @@ from canveg_jax import REASONS
 from lightning_modules import FluxTowerDataModule, HybridCanopy
 from lightning_modules.evaluation.report import _lost
 from lightning_modules.models.failures import (
-    REASON_NAMES,
     FailureCount,
     TooManyFailures,
     failed_and_all,
     failures_by_reason,
     require_few,
 )
+from lightning_modules.names import REASON_NAMES
 from tests.lightning.models.test_hybrid_canopy import boring, datamodule, trainer
 from tests.lightning.towers import SITE, BoringCanopy, boring_tower
 
