@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from canveg_jax.io.tower_files import TowerFiles as TowerFiles
 
+    from .checkpoints.run_checkpoint import RunCheckpoint as RunCheckpoint
     from .closures.registry import STRESS_MODULES as STRESS_MODULES
     from .closures.stress_network import StressNetwork as StressNetwork
     from .closures.stress_scheme import SoilMoistureStress as SoilMoistureStress
     from .closures.stress_scheme import StressScheme as StressScheme
     from .data.datamodule import FluxTowerDataModule as FluxTowerDataModule
-    from .data.datamodule import tower_loader as tower_loader
     from .data.dataset import TowerDataset as TowerDataset
     from .data.dataset import collate as collate
     from .data.inputs import NETWORK_INPUTS as NETWORK_INPUTS
+    from .data.loader import tower_loader as tower_loader
     from .data.splits import Split as Split
     from .data.splits import block_split as block_split
     from .data.statistics import MeanSd as MeanSd
@@ -38,12 +39,14 @@ if TYPE_CHECKING:
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "canveg_jax.io.tower_files": ("TowerFiles",),
+    ".checkpoints.run_checkpoint": ("RunCheckpoint",),
     ".closures.registry": ("STRESS_MODULES",),
     ".closures.stress_network": ("StressNetwork",),
     ".closures.stress_scheme": ("SoilMoistureStress", "StressScheme"),
-    ".data.datamodule": ("FluxTowerDataModule", "tower_loader"),
+    ".data.datamodule": ("FluxTowerDataModule",),
     ".data.dataset": ("TowerDataset", "collate"),
     ".data.inputs": ("NETWORK_INPUTS",),
+    ".data.loader": ("tower_loader",),
     ".data.splits": ("Split", "block_split"),
     ".data.statistics": ("MeanSd", "ScalingStatistics"),
     ".data.targets": ("DEFAULT_TARGETS", "FLUX_OF_TARGET"),

@@ -43,20 +43,13 @@ def require_checkpoint(path: str) -> None:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: the file is no checkpoint.
+        ValueError: the file is no checkpoint, asks for code, or is of a later version.
     """
-    import pickle
-
-    import torch
+    from ..checkpoints.format import read_checkpoint
 
     if path in ("best", "last", "hpc") or "://" in path or ":" in path.split("/")[0]:
         return
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"ckpt_path: {path} does not exist, or is no file.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"ckpt_path: {path} is no checkpoint that can be read ({reason})") from error
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise ValueError(f"ckpt_path: {path} is no checkpoint of canveg: it has no state_dict.")
+        read_checkpoint(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"ckpt_path: {error}") from error

@@ -15,12 +15,12 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_info
 
 from canveg_jax.runtime import prepare_jax
 
+from ..checkpoints.run_checkpoint import RunCheckpoint
 from ..closures.daily_memory import read_memory
 from ..data.datamodule import FluxTowerDataModule
 from ..data.extrapolation import extrapolation_text, shares_beyond
@@ -38,6 +38,7 @@ from ..models.residual import CHECKPOINT, ResidualSettings, load_residual, train
 from ..models.sensitivities import sensitivities, sensitivity_figure
 from .accelerator import choose_accelerator, look
 from .readiness import require_checkpoint, require_packages, require_place
+from .run_folder import claim_folder, find_last, next_folder
 
 UNHELPFUL = (
     "LightningCLI.s args parameter is intended.*",  # the arguments come through `main`
@@ -104,8 +105,11 @@ class TrainingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and see that the checkpoint is one before Lightning looks into it."""
         super().parse_arguments(parser, args)
-        if (path := self.config[self.arguments[0]].get("ckpt_path")) is not None:
-            require_checkpoint(str(path))
+        settings = self.config[self.arguments[0]]
+        if settings.get("ckpt_path") == "last":
+            settings.ckpt_path = find_last(settings)
+        if settings.get("ckpt_path") is not None:
+            require_checkpoint(str(settings.ckpt_path))
 
     @property
     def settings(self) -> Namespace:
@@ -115,7 +119,7 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Sites go from the data to the model; checkpoint and early stopping are there by default."""
         parser.link_arguments("data.sites", "model.sites", apply_on="instantiate")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_class_arguments(OutputFiles, "output")
         parser.add_class_arguments(ResidualSettings, "residual")
@@ -132,6 +136,7 @@ class TrainingCLI(LightningCLI):
                 "checkpoint.filename": "best",
                 "checkpoint.auto_insert_metric_name": False,
                 "checkpoint.save_last": True,
+                "checkpoint.last_every_n_minutes": 10,
                 "early_stopping.monitor": "val/loss",
                 "early_stopping.patience": 5,
             }
@@ -166,7 +171,7 @@ class TrainingCLI(LightningCLI):
             if notice is not None:
                 rank_zero_info(f"canveg: {notice}")
         if asked.logger is False and asked.default_root_dir is None:
-            options["default_root_dir"] = CSVLogger("runs", name="canveg").log_dir
+            options["default_root_dir"] = str(next_folder(claim=self.arguments[0] == "fit" and not asked.fast_dev_run))
         if asked.enable_checkpointing is False:
             self._parser(self.subcommand).callback_keys.remove("checkpoint")
         return super().instantiate_trainer(**options)
@@ -187,6 +192,7 @@ class TrainingCLI(LightningCLI):
 
     def fit(self, **arguments: Any) -> None:
         """`Trainer.fit`; an interrupt says how to go on."""
+        claim_folder(self.trainer, self.settings.trainer)
         self._run("fit", arguments)
 
     def validate(self, **arguments: Any) -> None:
@@ -230,9 +236,7 @@ class TrainingCLI(LightningCLI):
                 raise
             checkpoint = self.trainer.checkpoint_callback
             last = checkpoint.last_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
-            go_on = (
-                f"; fit with --ckpt_path {last} goes on after the last whole epoch" if what == "fit" and last else ""
-            )
+            go_on = f"; fit with --ckpt_path {last} (or last) goes on" if what == "fit" and last else ""
             raise KeyboardInterrupt(go_on) from None
 
     def _write(self, outputs: Any) -> None:
@@ -358,6 +362,10 @@ def _check_members(config: Namespace) -> None:
         raise ValueError(f"members must be at least 1; got {members!r}.")
     if members == 1:
         return
+    if config.get("ckpt_path") is not None:
+        raise ValueError(
+            "members: each is fitted from its own start; leave ckpt_path out, or resume one with members: 1."
+        )
     if isinstance(config.seed_everything, bool) or config.seed_everything is None:
         raise ValueError("members: seed_everything must be a number, from which those of the members count on.")
     if not output.after_fit or any((output.predictions, output.report, output.scores)):

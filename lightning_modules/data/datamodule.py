@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import lightning as L
 import numpy as np
 import torch
 import xarray as xr
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader
 
 from canveg_jax import Site
 from canveg_jax.io.antecedents import with_antecedents
@@ -19,8 +17,9 @@ from canveg_jax.io.doctor import examine, short_text
 from canveg_jax.io.tower_files import TowerFiles, as_site
 
 from ..processes import processes
-from .dataset import TowerDataset, collate
+from .dataset import TowerDataset
 from .held_out import HeldOut, joined
+from .loader import TowerLoader, tower_loader
 from .order import HalfHourOrder, largest_share
 from .rain import masked_while_wet, with_wet
 from .splits import PARTS, Part
@@ -135,6 +134,8 @@ class FluxTowerDataModule(L.LightningDataModule):
         self.mask_rain = mask_rain
         self.train_stride, self.max_train_rows, self.predict_part = train_stride, max_train_rows, predict_part
         self.dtype = getattr(torch, dtype)
+        self._seed_used: int | None = None
+        self._seed_of_run: int | None = None
         self.parts: dict[str, TowerDataset] = {}
         self.records: dict[str, list[xr.Dataset]] = {}
 
@@ -234,22 +235,29 @@ class FluxTowerDataModule(L.LightningDataModule):
             return self.largest_batch()  # one size for all batches
         return largest_share(min(self.batch_size, len(self.parts["train"])))
 
-    def train_dataloader(self) -> DataLoader:
-        """Shuffled half-hours of the training part, in the order of the epoch that comes."""
+    def train_dataloader(self) -> TowerLoader:
+        """Shuffled half-hours of the training part; Lightning says which epoch it is."""
         loader = self._loader("train", shuffle=True)
-        if self.trainer is not None and isinstance(loader.sampler, HalfHourOrder):
-            loader.sampler.set_epoch(self.trainer.current_epoch)  # Lightning says so too late for worker processes
+        self._seed_used = cast(HalfHourOrder, loader.sampler).seed
         return loader
 
-    def val_dataloader(self) -> DataLoader | list:
+    def state_dict(self) -> dict[str, Any]:
+        """The seed of the shuffling: where it comes from torch's generator, a resumed process may have drawn another."""
+        return {} if self._seed_used is None else {"seed": self._seed_used}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Shuffle as the run did that is resumed."""
+        self._seed_of_run = state_dict.get("seed")
+
+    def val_dataloader(self) -> TowerLoader | list:
         """Validation part in time order; without one (`val_every` 0) nothing, and the trainer does not validate."""
         return self._loader("val") if "val" in self.parts else []
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> TowerLoader:
         """Test part in time order."""
         return self._loader("test")
 
-    def predict_dataloader(self) -> DataLoader | list[DataLoader]:
+    def predict_dataloader(self) -> TowerLoader | list[TowerLoader]:
         """The part(s) named by `predict_part`, in time order; `predict_parts` lists them."""
         if self.predict_part != "all":
             return self._loader(self.predict_part)
@@ -260,7 +268,7 @@ class FluxTowerDataModule(L.LightningDataModule):
         """Names of the parts that `predict` runs over, one per predict loader; `records[part]` are their datasets."""
         return [name for name in PARTS if name in self.parts] if self.predict_part == "all" else [self.predict_part]
 
-    def _loader(self, name: str, shuffle: bool = False) -> DataLoader:
+    def _loader(self, name: str, shuffle: bool = False) -> TowerLoader:
         if name not in self.parts:
             raise ValueError(
                 f"there is no {name} part. Give "
@@ -270,32 +278,10 @@ class FluxTowerDataModule(L.LightningDataModule):
             )
         return self.loader_of(self.parts[name], shuffle=shuffle)
 
-    def loader_of(self, part: TowerDataset, shuffle: bool = False) -> DataLoader:
+    def loader_of(self, part: TowerDataset, shuffle: bool = False) -> TowerLoader:
         """A loader of half-hours, with the settings of this module."""
-        return tower_loader(part, self.batch_size, shuffle=shuffle, num_workers=self.num_workers, seed=self.seed)
-
-
-def tower_loader(
-    dataset: TowerDataset, batch_size: int, *, shuffle: bool = False, num_workers: int = 0, seed: int | None = None
-) -> DataLoader:
-    """A loader of ready batches, in the order of `HalfHourOrder`.
-
-    Workers are started by `forkserver` where there is one, else `spawn`: a fork of a process in which JAX runs threads
-    can deadlock. So a script that uses workers needs `if __name__ == "__main__":`.
-
-    Args:
-        dataset, num_workers: as of `DataLoader`.
-        batch_size: half-hours of a batch, of all processes together; the last batch may be smaller.
-        shuffle: for training; each iteration is another epoch.
-        seed: of the shuffling; None: that of torch's global generator.
-    """
-    methods = multiprocessing.get_all_start_methods()
-    context = ("forkserver" if "forkserver" in methods else "spawn") if num_workers else None
-    order = HalfHourOrder(dataset, batch_size, shuffle=shuffle, seed=seed)
-    return DataLoader(
-        dataset, batch_size=order.own_batch_size, sampler=order, num_workers=num_workers, collate_fn=collate,
-        multiprocessing_context=context, persistent_workers=num_workers > 0,
-    )  # fmt: skip
+        seed = self._seed_of_run if self.seed is None else self.seed
+        return tower_loader(part, self.batch_size, shuffle=shuffle, num_workers=self.num_workers, seed=seed)
 
 
 def _with_past(record: xr.Dataset, test: xr.Dataset | None) -> tuple[xr.Dataset, xr.Dataset | None]:

@@ -23,8 +23,9 @@ class HalfHourOrder(DistributedSampler):
     computed as one process would. Processes that come off short get `Repeated` half-hours: all have equal numbers of
     batches, and each half-hour counts once.
 
-    The order follows from seed and epoch alone, so a resumed run goes on with the order it would have had. Each iteration
-    is the next epoch, unless `set_epoch` says which (Lightning calls it, and leaves samplers of this kind alone).
+    The order follows from seed and epoch alone, so a resumed run goes on with the order it would have had, from within an
+    epoch too (`go_on_at`). Each iteration is the next epoch, unless `set_epoch` says which (Lightning calls it, and leaves
+    samplers of this kind alone).
 
     Args:
         dataset: what is visited.
@@ -34,6 +35,7 @@ class HalfHourOrder(DistributedSampler):
 
     Attributes:
         own_batch_size: half-hours that this process takes at once; give it to the `DataLoader`.
+        passed: batches at the beginning of the next iteration that are left out.
 
     Raises:
         RuntimeError: (when iterated) the order was made before the processes knew of each other.
@@ -46,6 +48,16 @@ class HalfHourOrder(DistributedSampler):
         self.length = len(dataset)  # pyright: ignore[reportArgumentType] - a map-style dataset has a length
         self.batch_size = min(batch_size, self.length)
         self.own_batch_size = largest_share(self.batch_size) if shuffle else self.batch_size
+        self.passed = 0
+
+    def go_on_at(self, epoch: int, passed: int) -> None:
+        """Let the next iteration be of this epoch, without its first `passed` batches."""
+        self.epoch, self.passed = epoch, passed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration be of this epoch: all of it, unless `go_on_at` has said otherwise for the same one."""
+        if epoch != self.epoch:
+            self.go_on_at(epoch, 0)
 
     def __iter__(self) -> Iterator[int]:
         if processes() != self.processes:
@@ -56,8 +68,9 @@ class HalfHourOrder(DistributedSampler):
         order = np.arange(self.length)
         if self.shuffle:
             np.random.default_rng((self.seed, self.epoch)).shuffle(order)
-        self.epoch += 1
         batches = [order[i : i + self.batch_size].tolist() for i in range(0, self.length, self.batch_size)]
+        batches = batches[self.passed :]
+        self.go_on_at(self.epoch + 1, 0)
         rank, size = self.processes
         if not self.shuffle:
             for i in range(0, len(batches), size):

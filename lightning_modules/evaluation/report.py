@@ -16,11 +16,12 @@ from matplotlib.figure import Figure, SubFigure
 from canveg_jax.files import replacing
 
 from ..data.splits import PARTS
+from ..names import REASON_NAMES
 from .interval_panels import coverage_by_month, pit_histogram
 from .intervals import bounds_of, levels_of, seen_name
 
 FLUXES = {"LE": ("Latent heat LE", "W m$^{-2}$"), "NEE": ("Net CO$_2$ exchange NEE", "µmol m$^{-2}$ s$^{-1}$")}
-OBSERVED, MODELLED, KNOWN = "#3b3b3b", "#c8501e", "#1f6f8b"
+OBSERVED, MODELLED, KNOWN, FAILED = "#3b3b3b", "#c8501e", "#1f6f8b", "#b0004e"
 WINDOW_DAYS = 10
 ENOUGH_DAYS = 20
 """Records longer than this get a row of daily means as well."""
@@ -69,8 +70,7 @@ def report_figure(
         subfigures = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights, hspace=0.04)[:, 0]
         for subfigure, (site, block), tall in zip(subfigures, blocks, long, strict=True):
             count = f"{block.sizes['row']} half-hours ({', '.join(present)})"
-            failed = int((~block["converged"].values).sum())
-            lost = f", {failed} not converged and left out" if failed else ""
+            lost = _lost(block)
             subfigure.suptitle(f"{site}   {count}{lost}", x=0.01, ha="left", fontsize=12, fontweight="bold")
             _draw_site(subfigure, block, tall)
     return figure
@@ -87,6 +87,18 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> Path:
     with replacing(path) as temporary:
         figure.savefig(temporary, format=kind, dpi=dpi)
     return path
+
+
+def _lost(block: xr.Dataset) -> str:
+    """Half-hours without a solution, by reason, in words."""
+    failed = ~block["converged"].values
+    if not failed.any():
+        return ""
+    if "reason" not in block:
+        return f", {int(failed.sum())} without a solution and left out"
+    codes, numbers = np.unique(block["reason"].values[failed].astype(int), return_counts=True)
+    reasons = ", ".join(f"{n} {REASON_NAMES.get(int(code), 'unknown')}" for code, n in zip(codes, numbers, strict=True))
+    return f", {int(failed.sum())} without a solution and left out ({reasons})".replace("_", " ")
 
 
 def _draw_site(subfigure: SubFigure, block: xr.Dataset, tall: bool) -> None:
@@ -132,6 +144,10 @@ def _window(axes: Axes, block: xr.Dataset, flux: str, legend: bool) -> None:
         )
     seen = inside & _used(block, flux)
     axes.plot(time[seen], block[f"{flux}_observed"].values[seen], ".", color=OBSERVED, ms=3.5, label="observed")
+    failed = time[inside & ~block["converged"].values]
+    if len(failed):  # marks at the foot of the panel
+        axes.plot(failed, np.full(len(failed), 0.02), "|", color=FAILED, ms=7, transform=axes.get_xaxis_transform(),
+                  label="no solution")  # fmt: skip
     _time_axis(axes, flux)
     axes.set_title(FLUXES[flux][0])
     if legend:

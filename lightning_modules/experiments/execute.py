@@ -25,6 +25,7 @@ from lightning.pytorch.loggers import CSVLogger
 from canveg_jax.files import replacing
 from canveg_jax.io.tower_files import TowerFiles
 
+from ..checkpoints.format import read_checkpoint
 from ..data.datamodule import FluxTowerDataModule
 from ..data.dataset import TowerDataset
 from ..data.past_days import with_past_days
@@ -197,7 +198,7 @@ def _trained(run: Run, data: FluxTowerDataModule, folder: Path) -> Fitted:
         epochs = trainer.current_epoch
         if not best.best_model_path:
             raise ValueError(f"row {run.row}: no epoch ended with a loss on the validation part that is a number.")
-        content = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+        content = read_checkpoint(best.best_model_path)
         model.load_state_dict(content["state_dict"])
         selected = float(best.best_model_score) if best.best_model_score is not None else None
     elif not isinstance(model, HybridCanopy):

@@ -25,6 +25,14 @@ class SkipNonFiniteSteps(L.Callback):
     def __init__(self) -> None:
         self._skipped = 0
 
+    def state_dict(self) -> dict[str, int]:
+        """How many were left out in this epoch so far."""
+        return {"skipped": self._skipped}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Count on from there."""
+        self._skipped = state_dict["skipped"]
+
     def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Without gradients the optimiser leaves everything, its own state too, as it is."""
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]

@@ -4,41 +4,55 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import io
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import lightning as L
 import torch
 from torch import nn
 
+from ..checkpoints.format import read_checkpoint
+from ..checkpoints.resume_state import ResumeState
 from ..data.dataset import Batch
 from ..data.splits import PARTS, Part
 from ..data.statistics import MeanSd, ScalingStatistics
 from ..data.targets import FLUX_OF_TARGET
 from ..evaluation.part_scores import PartScores
+from ..names import REASON_NAMES
 from ..processes import processes, total
 from ..protocols import TowerData
 from ..sharing.stored_model import STATISTICS
 from .error_scales import Likelihood, read_likelihood
 from .error_weights import RandomErrorSetting, read_error_weights
+from .failures import (
+    FailureCount,
+    failed_and_all,
+    failures_by_reason,
+    require_few,
+    warn_of_failures,
+)
 from .losses import FluxLoss, LossTerms
 from .pretrained import Pretrained
-from .unconverged import UnconvergedCount, warn_of_unconverged
 
 
 class FluxTask(Pretrained, L.LightningModule, abc.ABC):
     """Base of `HybridCanopy` and `FluxNetwork`. A model says what the `fluxes` of a batch are, and `configure_optimizers`.
 
     Logged: `train/loss`; `val/loss`, `test/loss` and the scores of `FluxMetrics` (`val/NSE_LE` ...), which are those of the
-    whole part, whatever the batches; `<part>/not_converged` (count) and `<part>/not_converged_share` of models that
-    iterate.
+    whole part, whatever the batches; `<part>/not_converged` (count of half-hours without a solution),
+    `<part>/not_converged_share` and, where it is not zero, `<part>/failed/<site>/<reason>` of models that iterate.
 
     Args:
         loss: the masked loss; its targets are those that are fitted.
         scored: observed fluxes to score, beside those that are fitted.
         random_error: how well single samples are known (`ErrorWeights`); None: all alike.
         likelihood: of errors whose size is learned (`ErrorScales`), instead of the kind of loss; None: none.
+        n_sites: number of sites, of models that count half-hours without a solution by site.
     """
+
+    max_failed_share: float | None = None
+    """Training ends with an error where the share of half-hours without a solution exceeds this."""
 
     stages_that_scale: ClassVar[tuple[str, ...]] = ("fit", "validate", "test")
     """Stages of the trainer that cannot do without scaling statistics."""
@@ -52,6 +66,7 @@ class FluxTask(Pretrained, L.LightningModule, abc.ABC):
         scored: Sequence[str],
         random_error: RandomErrorSetting = None,
         likelihood: Likelihood | None = None,
+        n_sites: int = 1,
     ):
         super().__init__()
         self.loss = loss
@@ -66,7 +81,8 @@ class FluxTask(Pretrained, L.LightningModule, abc.ABC):
         self.inputs_seen: dict[str, MeanSd] | None = None
         self.val_scores = PartScores(loss.weights, scored)
         self.test_scores = PartScores(loss.weights, scored)
-        self._unconverged = nn.ModuleDict({f"of_{part}": UnconvergedCount() for part in PARTS})
+        self._failures = nn.ModuleDict({f"of_{part}": FailureCount(n_sites) for part in PARTS})
+        self._train_loss = torch.zeros(2, dtype=torch.float64)
 
     # --- what a model defines
 
@@ -185,13 +201,39 @@ class FluxTask(Pretrained, L.LightningModule, abc.ABC):
             if name in saved and saved[name].is_floating_point():
                 p.data = p.data.to(saved[name].dtype)
 
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, map_location: Any = None, *args: Any, **options: Any) -> Self:
+        """A model as it was saved. Nothing but numbers and texts is read from the file, whatever `weights_only` says.
+
+        Args:
+            checkpoint_path: local file.
+            map_location, args, options: as of `LightningModule.load_from_checkpoint`; arguments of the model that a
+                checkpoint cannot hold, such as a module of your own, by name.
+
+        Raises:
+            FileNotFoundError, ValueError: as of `checkpoints.format.read_checkpoint`.
+        """
+        content = io.BytesIO()
+        torch.save(read_checkpoint(checkpoint_path, map_location), content)
+        content.seek(0)
+        options["weights_only"] = True
+        return super().load_from_checkpoint(content, map_location, *args, **options)
+
+    def on_train_epoch_start(self) -> None:
+        """Count anew, should an earlier training have ended within an epoch."""
+        self._train_loss = torch.zeros_like(self._train_loss)
+        self._failures_of("train").reset()
+
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of a batch, with the penalty; the log has it without."""
         fluxes = self.fluxes_to_train_on(batch)
         loss = self.training_loss()
         terms = self.batch_loss(batch, fluxes, loss)
         share, value, n = self._of_all_processes(loss, terms, _counted(batch).sum())
-        self.log("train/loss", value, on_step=False, on_epoch=True, prog_bar=True, batch_size=n, sync_dist=True)
+        # Lightning's own mean over an epoch is lost where a checkpoint is written within it.
+        self._train_loss = self._train_loss.to(value.device) + torch.stack(
+            [value.double() * n, value.new_tensor(n).double()]
+        )
         self._count("train", fluxes, batch)
         return share + self.penalty(fluxes, batch)
 
@@ -215,8 +257,25 @@ class FluxTask(Pretrained, L.LightningModule, abc.ABC):
         return prediction if counted.all() else _rows(prediction, counted)
 
     def on_train_epoch_end(self) -> None:
-        """Log the half-hours that did not converge."""
-        self._log_unconverged("train")
+        """Log the mean loss, and the half-hours that did not converge."""
+        loss, n = self._train_loss.unbind()
+        if n > 0:
+            self._log_everywhere({"train/loss": loss / n}, prog_bar=True)
+        self._train_loss = torch.zeros_like(self._train_loss)
+        self._log_failures("train")
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        """What lets a run be resumed exactly."""
+        return [ResumeState()]
+
+    def training_state(self) -> dict[str, Any]:
+        """Numbers of this process in the midst of an epoch that a resumed run goes on with."""
+        return {"loss": self._train_loss.cpu(), "failures": self._failures_of("train").counts.cpu()}
+
+    def set_training_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._train_loss = state["loss"].clone()
+        self._failures_of("train").go_on_from(state["failures"].to(self.device))
 
     def on_validation_epoch_end(self) -> None:
         """Log loss and scores of the part."""
@@ -229,7 +288,7 @@ class FluxTask(Pretrained, L.LightningModule, abc.ABC):
     def on_predict_epoch_end(self) -> None:
         """Warn of half-hours that did not converge; a prediction has no log."""
         if self._iterates("test"):
-            warn_of_unconverged("prediction", *self._unconverged_of("test").take())
+            warn_of_failures("prediction", *failed_and_all(self._failures_of("test").take()[0]))
 
     # --- internals
 
@@ -258,30 +317,52 @@ class FluxTask(Pretrained, L.LightningModule, abc.ABC):
 
     def _count(self, part: Part, fluxes: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> None:
         if "converged" in fluxes:
-            self._unconverged_of(part).update(fluxes["converged"].detach(), _counted(batch))
+            self._failures_of(part).update(fluxes, batch, _counted(batch))
 
-    def _unconverged_of(self, part: Part) -> UnconvergedCount:
-        return cast(UnconvergedCount, self._unconverged[f"of_{part}"])
+    def _failures_of(self, part: Part) -> FailureCount:
+        return cast(FailureCount, self._failures[f"of_{part}"])
 
     def _iterates(self, part: Part) -> bool:
         """Whether the model says what converged; the same in all processes, as each has batches of every part."""
-        return self._unconverged_of(part).update_called
+        return self._failures_of(part).update_called
 
     def _log_scores(self, part: Part, scores: PartScores) -> None:
         loss, values = scores.take()
         self._log_everywhere({f"{part}/loss": loss}, prog_bar=True)
         self._log_everywhere({f"{part}/{name}": value for name, value in values.items()})
-        self._log_unconverged(part)
+        self._log_failures(part)
 
-    def _log_unconverged(self, part: Part) -> None:
+    def _log_failures(self, part: Part) -> None:
         if not self._iterates(part):
             return
-        failed, solved = self._unconverged_of(part).take()
+        counts, first = self._failures_of(part).take()
+        failed, solved = failed_and_all(counts)
+        names = self._site_names(len(counts))
+        by_reason = {f"{part}/failed/{name}": n for name, n in failures_by_reason(counts, names).items()}
+        self._log_everywhere({name: torch.tensor(float(n)) for name, n in by_reason.items()})
         self._log_everywhere({
             f"{part}/not_converged": torch.tensor(float(failed)),
             f"{part}/not_converged_share": torch.tensor(failed / max(1, solved), dtype=torch.float64),
         })  # fmt: skip
-        warn_of_unconverged(part, failed, solved)
+        warn_of_failures(part, failed, solved)
+        if self.trainer.training or self.trainer.validating and self.trainer.state.fn == "fit":
+            what = f"{part}, epoch {self.current_epoch}"
+            half_hours = [self._half_hour(part, names, *one) for one in first]
+            require_few(what, counts, names, half_hours, self.parameters_in_words(), self.max_failed_share)
+
+    def parameters_in_words(self) -> str:
+        """The present values of the numbers that a solution depends on."""
+        return ""
+
+    def _site_names(self, n_sites: int) -> list[str]:
+        sites = getattr(self, "sites", None)
+        return [site.name for site in sites] if sites else [str(i) for i in range(n_sites)]
+
+    def _half_hour(self, part: Part, sites: Sequence[str], site: int, row: int, reason: int) -> str:
+        """A half-hour in words."""
+        records = getattr(self.tower_data, "records", {}).get(part)
+        when = f"row {row}" if records is None else str(records[site]["time"].values[row].astype("datetime64[m]"))
+        return f"{sites[site]} {when} ({REASON_NAMES[reason]})"
 
     def _log_everywhere(self, values: Mapping[str, torch.Tensor], prog_bar: bool = False) -> None:
         """Log numbers that are the same in all processes: their largest is each of them, to the last bit."""

@@ -97,6 +97,8 @@ class HybridCanopy(HybridSharing, FluxTask):
         solver: changes of `canveg_jax.SolverOptions`, for example `{max_passes: 200}`.
         warm_start: in training, start each half-hour at its solution of the last epoch (`SolutionMemory`): fewer passes to the
             same tolerance. Of several processes each knows the solutions that it has computed itself.
+        max_failed_share: training ends with an error where more than this share of the half-hours of an epoch, or of the
+            validation, has no solution; it names sites, reasons, half-hours and parameters. None: it goes on.
         statistics: scaling statistics, if they do not come from the data module (`ScalingStatistics` or its
             `to_dict()`).
         physics: replaces `TorchCanopy`: a module with the members of `lightning_modules.protocols.Physics`.
@@ -132,16 +134,20 @@ class HybridCanopy(HybridSharing, FluxTask):
         per_site: bool = False,
         solver: dict[str, Any] | None = None,
         warm_start: bool = True,
+        max_failed_share: float | None = 0.5,
         statistics: ScalingStatistics | dict[str, Any] | None = None,
         physics: nn.Module | None = None,
     ):
         self._stages = read_stages(stages, freeze)
         elsewhere = [target for stage in self._stages for target in stage.weights or ()]
         flux_loss = FluxLoss(loss_weights(le_weight, weights, elsewhere), loss)
-        super().__init__(flux_loss, DEFAULT_TARGETS, random_error, likelihood)
+        super().__init__(flux_loss, DEFAULT_TARGETS, random_error, likelihood, max(1, len(sites)))
         self.sites = tuple(as_site(site) for site in sites)
         if not self.sites:
             raise ValueError("HybridCanopy: expected at least one site; got none.")
+        if max_failed_share is not None and not 0.0 <= max_failed_share <= 1.0:
+            raise ValueError(f"max_failed_share must be within 0 and 1, or null; got {max_failed_share!r}.")
+        self.max_failed_share = max_failed_share
         check_settings(network_lr, parameter_lr, weight_decay, prior_weight, schedule)
         tunable = list(cv.TUNABLE if tunable is None else tunable)
         with jax.enable_x64(True):
@@ -181,7 +187,7 @@ class HybridCanopy(HybridSharing, FluxTask):
             "weights": weights, "loss": loss, "random_error": random_error, "likelihood": likelihood,
             "network_lr": network_lr, "parameter_lr": parameter_lr,
             "weight_decay": weight_decay, "prior_weight": prior_weight, "schedule": schedule, "per_site": per_site,
-            "solver": solver, "warm_start": warm_start,
+            "solver": solver, "warm_start": warm_start, "max_failed_share": max_failed_share,
         })  # fmt: skip
         if statistics is not None:
             self.set_statistics(statistics)
@@ -367,8 +373,18 @@ class HybridCanopy(HybridSharing, FluxTask):
         super().setup(stage)
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """Skipping of steps that are not finite, and the check that constants stayed as they were."""
-        return [SkipNonFiniteSteps(), ConstantsUnchanged(self.physics)]
+        """As of every model; skipping of steps that are not finite, and the check that constants stayed as they were."""
+        return [*super().configure_callbacks(), SkipNonFiniteSteps(), ConstantsUnchanged(self.physics)]
+
+    def training_state(self) -> dict[str, Any]:
+        """As of every model, and the solutions that half-hours start at."""
+        return super().training_state() | {"solutions": {} if self._memory is None else self._memory.state()}
+
+    def set_training_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        super().set_training_state(state)
+        if self._memory is not None:
+            self._memory.set_state(state["solutions"], self.device)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Train what the stage of this epoch trains; what is held has no part in the norm that is clipped."""
@@ -437,6 +453,11 @@ class HybridCanopy(HybridSharing, FluxTask):
             more.append(scales)
         tables = [part for part in (table, *more) if len(part)]
         return pd.concat(tables) if tables else table
+
+    def parameters_in_words(self) -> str:
+        """The tuned parameters of the physics."""
+        values = self._physical_values()
+        return ", ".join(f"{name} {' '.join(f'{x:.4g}' for x in v.reshape(-1).tolist())}" for name, v in values.items())
 
     def _physical_values(self) -> dict[str, torch.Tensor]:
         with torch.no_grad(), jax.enable_x64(True):

@@ -112,7 +112,7 @@ def load_residual(path: str | Path) -> FluxNetwork:
             f"{path}: there is no network on the residuals beside the checkpoint. It is made by `canveg fit` with `residual`; "
             "set residual.inputs: null to predict without it."
         )
-    return FluxNetwork.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
+    return FluxNetwork.load_from_checkpoint(path, map_location="cpu").eval()
 
 
 def left_over(part: TowerDataset, predictions: xr.Dataset) -> TowerDataset:

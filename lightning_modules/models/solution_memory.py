@@ -7,7 +7,7 @@ import torch
 
 class SolutionMemory:
     """States by site and row of the tower's record, in single precision: 4 (5 N + 1) bytes a half-hour, 35 MB for two
-    years with 50 layers. It is no part of a checkpoint: what it saves is passes, not what they lead to.
+    years with 50 layers. Checkpoints hold it: a solution depends, within the solver's tolerance, on where it started.
 
     Args:
         state_size: numbers of a half-hour's state (`TorchCanopy.state_size`).
@@ -24,6 +24,19 @@ class SolutionMemory:
         """Remember nothing."""
         self._of_site = {}
 
+    def state(self) -> dict[int, dict[str, torch.Tensor]]:
+        """By site the rows that are known, and their states."""
+        rows = {site: torch.nonzero(torch.isfinite(known).any(dim=1))[:, 0] for site, known in self._of_site.items()}
+        return {site: {"row": row.int(), "state": self._of_site[site][row]} for site, row in rows.items()}
+
+    def set_state(self, state: dict[int, dict[str, torch.Tensor]], device: torch.device) -> None:
+        """Know what `state` gave, and nothing else."""
+        self.forget()
+        for site, known in state.items():
+            row = known["row"].long().to(device)
+            everywhere = torch.ones(len(row), dtype=torch.bool, device=device)
+            self.keep(torch.full_like(row, site), row, known["state"].to(device), everywhere)
+
     def recall(self, site: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
         """States `[time, state_size]` of these half-hours, NaN where none is known."""
         states = torch.full((len(row), self.state_size), torch.nan, dtype=torch.float32, device=row.device)
@@ -36,6 +49,8 @@ class SolutionMemory:
 
     def keep(self, site: torch.Tensor, row: torch.Tensor, state: torch.Tensor, converged: torch.Tensor) -> None:
         """Remember the states of the half-hours that converged, and forget those of the others."""
+        if not len(row):
+            return
         state = torch.where(converged[:, None], state, torch.nan).float()
         for index, here in _by_site(site):
             known = self._of_site.get(index)

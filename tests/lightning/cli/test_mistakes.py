@@ -140,7 +140,6 @@ def test_without_logger_and_checkpoints_a_run_still_has_its_folder(fit, capsys):
     assert Path("r.png").read_text() == "mine" and [path.name for path in Path(".").glob("*")].count("r.png") == 1
 
 
-@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # true: another folder, with a best checkpoint of its own
 def test_an_interrupted_training_says_how_to_go_on_and_does(fit, capsys, monkeypatch):
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
@@ -155,8 +154,8 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(fit, capsys, monkeyp
     said = capsys.readouterr().err.splitlines()[-1]
     checkpoint = "runs/us_hn1/version_0/checkpoints/last.ckpt"
     assert said.startswith("canveg fit: interrupted; fit with --ckpt_path ") and checkpoint in said
-    assert torch.load(checkpoint, weights_only=True)["epoch"] == 0
-    again = [*fit, "--ckpt_path", checkpoint, "--trainer.max_epochs=2", "--output.after_fit=false"]
+    assert torch.load(checkpoint, weights_only=True)["epoch"] == 1  # whose last step is the one of the interrupt
+    again = [*fit, "--ckpt_path", "last", "--trainer.max_epochs=2", "--output.after_fit=false"]
     assert main(again) == 0
     last = torch.load("runs/us_hn1/version_1/checkpoints/last.ckpt", weights_only=True)
     assert last["epoch"] == 1 and last["global_step"] == 4

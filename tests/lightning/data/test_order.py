@@ -1,7 +1,5 @@
 """Which half-hours fall to which process: each once, equal numbers of batches, the batches of one process."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch.utils.data import BatchSampler
@@ -54,12 +52,35 @@ def test_the_order_follows_from_seed_and_epoch(monkeypatch):
     assert list(HalfHourOrder(range(50), 50, shuffle=True, seed=8)) != sum(first, [])
 
 
-def test_a_loader_begins_with_the_epoch_of_its_trainer():
-    """Worker processes ask for their first half-hours before Lightning says which epoch it is."""
-    data = FluxTowerDataModule(datasets=[(SITE, boring_tower(days=6))], block_days=1, seed=0)
-    data.setup()
-    data.trainer = SimpleNamespace(current_epoch=3)
-    assert data.train_dataloader().sampler.epoch == 3
+def rows(loader):
+    return [batch["row"].tolist() for batch in loader]
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_loader_goes_on_within_an_epoch(workers):
+    data = TowerDataset([boring_tower(days=3)])
+    first = tower_loader(data, 20, shuffle=True, seed=3, num_workers=workers)
+    whole = [rows(first), rows(first)]
+    first.sampler.set_epoch(1)
+    batches = iter(first)
+    begun = [next(batches)["row"].tolist() for _ in range(3)]
+    again = tower_loader(data, 20, shuffle=True, seed=3, num_workers=workers)
+    iter(again)  # nothing is prepared before the first batch is asked for
+    again.load_state_dict(first.state_dict())
+    again.sampler.set_epoch(1)  # Lightning says so at the beginning of every epoch
+    assert begun == whole[1][:3] and rows(again) == whole[1][3:]
+    again.load_state_dict(again.state_dict())  # of an epoch that is over
+    assert rows(again) == rows(first) != whole[1]
+    other = tower_loader(data, 10, shuffle=True, seed=3)
+    with pytest.raises(ValueError, match="batch_size': 20.*'batch_size': 10.*Use the same data, batch_size and seed"):
+        other.load_state_dict(first.state_dict())
+
+
+def test_loaders_draw_nothing_from_the_global_generator():
+    data = TowerDataset([boring_tower(days=2)])
+    before = torch.get_rng_state()
+    rows(tower_loader(data, 20, shuffle=True, seed=3))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_loader_from_before_the_processes_is_refused(monkeypatch):

@@ -104,7 +104,7 @@ def test_names_in_checkpoints_are_these():
     assert set(hybrid.hparams) == {
         "sites", "tunable", "parameters", "stress", "le_weight", "weights", "loss", "network_lr", "parameter_lr",
         "weight_decay", "prior_weight", "schedule", "per_site", "solver", "warm_start", "closures", "observation", "stages",
-        "freeze", "random_error", "conductance",
+        "freeze", "random_error", "conductance", "max_failed_share",
     }  # fmt: skip
     pure = FluxNetwork(["lai"], [4])
     assert set(pure.state_dict()) == shared | perceptron | {"input_mean", "input_sd", "target_mean"}

@@ -1,0 +1,184 @@
+"""Checkpoint files: whole or not there, of a known version, and never run."""
+
+import errno
+import os
+import resource
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch.loggers import CSVLogger
+
+from canveg_jax.simulation import SimulationConfig
+from lightning_modules import HybridCanopy
+from lightning_modules.checkpoints.files import WholeFiles
+from lightning_modules.checkpoints.format import FORMAT, MIGRATIONS, migrate, read_checkpoint
+from lightning_modules.checkpoints.search import last_checkpoint
+from lightning_modules.cli.main import main
+from lightning_modules.cli.mistakes import explained
+from lightning_modules.cli.run_folder import claim_folder, find_last, next_folder
+from lightning_modules.models.residual import load_residual
+from tests.lightning.towers import SITE, BoringCanopy
+
+
+def checkpoint(path, steps=0, **more):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"state_dict": {}, "global_step": steps, "epoch": 0, "optimizer_states": [], **more}
+    WholeFiles().save_checkpoint(content, path)
+    return path
+
+
+class Evil:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, flag):
+        self.flag = flag
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.flag),)
+
+
+def test_no_checkpoint_is_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flag = tmp_path / "it ran"
+    path = checkpoint(tmp_path / "evil.ckpt", hyper_parameters=Evil(flag))
+    for weights_only in (None, True, False):
+        with pytest.raises(ValueError, match=r"asks to run code when it is loaded \(posix.mkdir\), and is not"):
+            HybridCanopy.load_from_checkpoint(path, physics=BoringCanopy(), weights_only=weights_only)
+        with pytest.raises(ValueError, match="asks to run code"):
+            WholeFiles().load_checkpoint(path, weights_only=weights_only)
+    with pytest.raises(ValueError, match="asks to run code"):
+        load_residual(path)
+    (tmp_path / "c.yaml").write_text("data: {}\n")
+    assert main(["predict", "--config", "c.yaml", "--ckpt_path", str(path)]) == 2
+    assert "ckpt_path: " in (said := capsys.readouterr().err) and "asks to run code" in said
+    assert not flag.exists()
+    torch.load(path, weights_only=False)
+    assert flag.exists()  # the file does what it is meant to do, where it is let
+
+
+def test_no_configuration_is_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    evil = tmp_path / "evil.yaml"
+    evil.write_text(f"tower: !!python/object/apply:os.mkdir ['{tmp_path / 'it ran'}']\n")
+    with pytest.raises((ValueError, yaml.YAMLError)):
+        SimulationConfig.from_yaml(evil)
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", str(evil)])
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_a_checkpoint_of_a_later_version_is_refused_with_the_remedy(tmp_path):
+    path = checkpoint(tmp_path / "later.ckpt", canveg={"format": FORMAT + 1})
+    with pytest.raises(ValueError, match=rf"of format {FORMAT + 1}, .* up to {FORMAT}. .*pip install --upgrade"):
+        read_checkpoint(path)
+
+
+def test_an_earlier_version_is_led_step_by_step_to_the_present_one(tmp_path):
+    assert set(MIGRATIONS) == set(range(FORMAT))
+    path = checkpoint(tmp_path / "early.ckpt", callbacks={"ModelCheckpoint{'mode': 'min'}": {"best_model_path": "b"}})
+    content = read_checkpoint(path)
+    assert content["canveg"] == {"format": FORMAT}
+    assert content["callbacks"]["RunCheckpoint{'mode': 'min'}"] == {"best_model_path": "b"}
+    assert migrate(content, path) is content
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    path = checkpoint(tmp_path / "last.ckpt", steps=1)
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="this checkpoint was not written, and the one before is whole") as raised:
+        checkpoint(path, steps=2)
+    assert read_checkpoint(path)["global_step"] == 1 and os.listdir(tmp_path) == ["last.ckpt"]
+    line = explained(raised.value)
+    assert str(path) in line and line.endswith("The disk is full: free some space, or write elsewhere.")
+
+
+def test_a_file_that_may_not_grow_leaves_the_checkpoint_before(tmp_path):
+    path = checkpoint(tmp_path / "last.ckpt", steps=1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="the one before is whole") as raised:
+            checkpoint(path, steps=2, large=torch.zeros(5_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert read_checkpoint(path)["global_step"] == 1 and os.listdir(tmp_path) == ["last.ckpt"]
+    assert "ulimit -f" in explained(raised.value)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "no folder").write_text("")
+    for path in (tmp_path / "no folder/last.ckpt", "/proc/none/last.ckpt"):
+        with pytest.raises(OSError) as raised:
+            WholeFiles().save_checkpoint({"state_dict": {}}, path)
+        assert "\n" not in explained(raised.value)
+
+
+def test_last_is_the_furthest_of_the_newest_run_that_has_one(tmp_path):
+    folders = [tmp_path / f"version_{i}" for i in (2, 1, 0)]
+    assert last_checkpoint(folders) is None
+    checkpoint(folders[2] / "last.ckpt", steps=9)
+    checkpoint(folders[1] / "best.ckpt", steps=4)
+    furthest = checkpoint(folders[1] / "last.ckpt", steps=7)
+    checkpoint(folders[1] / "weights.ckpt", steps=99)
+    content = read_checkpoint(folders[1] / "weights.ckpt")
+    del content["optimizer_states"]  # of weights alone: nothing to go on from
+    torch.save(content, folders[1] / "weights.ckpt")
+    folders[0].mkdir()
+    (folders[0] / ".last-0a1b.ckpt").write_bytes(furthest.read_bytes()[:100])  # of a process that was killed meanwhile
+    assert last_checkpoint(folders).path == furthest and last_checkpoint(folders).steps == 7
+    (folders[0] / "last.ckpt").write_bytes(furthest.read_bytes()[:-40])
+    with pytest.warns(UserWarning, match="version_2/last.ckpt is no checkpoint that can be read .* passed over"):
+        assert last_checkpoint(folders).path == furthest
+    with (
+        pytest.warns(UserWarning, match="passed over"),
+        pytest.raises(ValueError, match="none of the checkpoints can be read .* Leave --ckpt_path out"),
+    ):
+        last_checkpoint(folders[:1])
+
+
+def settings(**trainer):
+    logger = Namespace(class_path="CSVLogger", init_args=Namespace(save_dir="runs", name="a", version=None))
+    trainer = Namespace(**{"logger": logger, "default_root_dir": None, **trainer})
+    return Namespace(trainer=trainer, checkpoint=Namespace(dirpath=None))
+
+
+def test_last_is_looked_for_where_the_run_writes(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    with caplog.at_level("INFO"):
+        assert find_last(settings()) is None
+    assert "starts at the beginning" in caplog.text
+    for folder in ("runs/a/version_3", "runs/canveg/version_1", "mine", "runs/a/version_0"):
+        checkpoint(tmp_path / folder / "checkpoints/last.ckpt")
+    with caplog.at_level("INFO"):
+        assert find_last(settings()) == "runs/a/version_3/checkpoints/last.ckpt"
+    assert "goes on from runs/a/version_3/checkpoints/last.ckpt (epoch 0, 0 steps)" in caplog.text
+    assert find_last(settings(logger=False)) == "runs/canveg/version_1/checkpoints/last.ckpt"
+    assert find_last(settings(logger=False, default_root_dir="mine")) == "mine/checkpoints/last.ckpt"
+    chosen = settings()
+    chosen.trainer.logger.init_args.version = 0
+    assert find_last(chosen) == "runs/a/version_0/checkpoints/last.ckpt"
+
+
+def test_two_runs_that_begin_at_once_get_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loggers = [CSVLogger("runs", name="a") for _ in range(3)]
+    assert {logger.log_dir for logger in loggers} == {"runs/a/version_0"}  # all have seen the same folders
+    for logger in loggers:
+        claim_folder(SimpleNamespace(logger=logger, is_global_zero=True), settings().trainer)
+    assert [logger.log_dir for logger in loggers] == [f"runs/a/version_{i}" for i in range(3)]
+    assert sorted(os.listdir("runs/a")) == ["version_0", "version_1", "version_2"]
+    assert [next_folder(claim=True).name for _ in range(2)] == ["version_0", "version_1"]
+    assert next_folder(claim=False).name == next_folder(claim=False).name == "version_2"
+
+
+def test_the_site_of_a_checkpoint_is_text():
+    assert all(
+        type(value) in (str, int, float, bool, type(None), list) for value in SITE.model_dump(mode="json").values()
+    )

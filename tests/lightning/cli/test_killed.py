@@ -1,0 +1,93 @@
+"""`canveg fit` killed at random moments (SIGKILL) and gone on with by `--ckpt_path last`: the end is that of the whole run."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from canveg_jax.synthetic.canopy_towers import synthetic_sites, write_prepared_csv
+from lightning_modules.checkpoints.format import read_checkpoint
+from lightning_modules.checkpoints.search import last_checkpoint, version_folders
+from tests.lightning.checkpoints.runs import same
+from tests.lightning.towers import boring_tower
+
+ROOT = Path(__file__).parents[3]
+
+
+def invented_towers(folder):
+    folder.mkdir(parents=True)
+    for i, site in enumerate(synthetic_sites(n_layers=1)):
+        write_prepared_csv(folder, site, boring_tower(days=6, seed=i, site=site, noise=True))
+
+
+def arguments(towers, name, *more):
+    return [
+        "fit", "--config", str(ROOT / "examples/synthetic.yaml"), f"--data.folder={towers}",
+        f"--trainer.logger.init_args.name={name}", "--trainer.max_epochs=8", "--data.max_train_rows=160", "--data.batch_size=32",
+        "--data.block_days=1", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false",
+        "--checkpoint.last_every_n_steps=1", "--output.after_fit=false", "--early_stopping.patience=50",
+        "--ckpt_path=last", *more,
+    ]  # fmt: skip
+
+
+def command(arguments):
+    """A process of the command; its id."""
+    line = [sys.executable, "-m", "lightning_modules.cli.main", *arguments]
+    return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid
+
+
+def progress(run):
+    """Changes with every checkpoint that is written."""
+    return {path: path.stat().st_mtime_ns for path in run.glob("version_*/checkpoints/*.ckpt")}
+
+
+def kill_at_random_moments(run, start, kills, draw, say=print):
+    """Kill processes of a run, each at a random moment after it has written something, then let the run end.
+
+    Returns: the optimiser steps that the checkpoint which came next was of, for each kill; how many files were left half written.
+    """
+    steps = []
+    for _ in range(kills):
+        before, begin = progress(run), time.monotonic()
+        process = start()
+        moment = None
+        while True:
+            ended, code = os.waitpid(process, os.WNOHANG)
+            assert not ended, f"the run ended (code {code}) before it was killed {kills} times"
+            if moment is None and progress(run) != before:
+                moment = time.monotonic() + draw.uniform(0.0, 0.25)
+            if moment is not None and time.monotonic() >= moment:
+                os.kill(process, signal.SIGKILL)
+                assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+                break
+            time.sleep(0.002)
+        steps.append(last_checkpoint(v / "checkpoints" for v in version_folders(run)).steps)
+        say(f"killed after {time.monotonic() - begin:.1f} s; goes on from step {steps[-1]}")
+    assert os.waitstatus_to_exitcode(os.waitpid(start(), 0)[1]) == 0
+    return steps, len(list(run.glob("version_*/checkpoints/.*.ckpt")))
+
+
+def same_ends(run, whole):
+    for name in ("best", "last"):
+        ends = [read_checkpoint(version_folders(f)[0] / f"checkpoints/{name}.ckpt") for f in (whole, run)]
+        same(*ends, name)
+
+
+@pytest.mark.slow
+def test_twenty_kills(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    invented_towers(tmp_path / "towers")
+    whole = command(arguments(tmp_path / "towers", "whole"))
+    assert os.waitstatus_to_exitcode(os.waitpid(whole, 0)[1]) == 0
+    run = Path("runs/killed")
+    steps, _ = kill_at_random_moments(
+        run, lambda: command(arguments(tmp_path / "towers", "killed")), 20, random.Random(0)
+    )
+    assert sorted(steps) == steps and len(version_folders(run)) == 21
+    same_ends(run, Path("runs/whole"))
