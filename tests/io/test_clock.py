@@ -82,7 +82,7 @@ def test_a_part_on_daylight_saving_time_is_found():
 
 
 def test_too_little_or_no_sun_is_not_judged():
-    data, place = weather(4), Place(38.1, 60.0, -8.0)
+    data, place = weather(1), Place(38.1, 60.0, -8.0)
     start = pd.DatetimeIndex(data.index)
     assert clock_of(data["SW"].to_numpy(), start, STEP, place) is None
     noise = np.random.default_rng(3).uniform(0, 600, 960)
