@@ -77,8 +77,8 @@ def clock_of(
     """Compare measured shortwave (W m-2, `[time]`) with the sun at a place; None where too few days have sun.
 
     The shift is where the correlation of both is largest, by a parabola through the three best quarters of an hour. Days
-    are weighed by their sunshine, so overcast ones count little; gaps are left out. The sine of the elevation at a shifted hour is
-    `A + B cos(a - b)` with `b` the angle of the shift, so that three evaluations suffice for all shifts.
+    are weighed by their sunshine, so overcast ones count little; gaps are left out. The sine of the elevation at a shifted
+    hour is `A + B cos(a - b)` with `b` the angle of the shift, so that three evaluations suffice for all shifts.
     """
     rows, count = _sunny_days(shortwave, step, days)
     if count < LEAST_DAYS:

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..data.splits import PARTS
 from .compare import add_commands as add_comparisons
 from .doctor import add_doctor
+from .export import add_export
 from .mistakes import explained
 from .readiness import require_packages
 
@@ -133,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     together.set_defaults(run=_ensemble)
     add_comparisons(commands)
     add_doctor(commands)
+    add_export(commands)
     towers = commands.add_parser("towers", help="list the site presets and their constants")
     towers.set_defaults(run=_towers)
     cite = commands.add_parser("cite", help="print BibTeX of the sources that a configuration uses")
