@@ -18,7 +18,7 @@ import xarray as xr
 from ..files import replacing
 from ..physics.constants import STEFAN_BOLTZMANN
 from ..physics.thermodynamics import latent_heat_of_vaporisation
-from .netcdf import provenance
+from .netcdf import NO_LEAP_SECONDS, provenance
 from .tower_dataset import TowerFileError
 
 KG_CARBON = 12.011e-9
@@ -143,6 +143,8 @@ def daily(
         attrs = {"units": info.unit, "long_name": info.long_name, "cell_methods": "time: mean"}
         if info.standard_name:
             attrs["standard_name"] = info.standard_name
+        if info.unit == "K":
+            attrs["units_metadata"] = "temperature: on_scale"
         variables[name] = (("time", "lat", "lon"), means[name].to_numpy()[:, None, None], attrs)
     place = {"lat": (latitude, "north", "latitude", "Y"), "lon": (longitude, "east", "longitude", "X")}
     coordinates = {
@@ -155,7 +157,7 @@ def daily(
     }
     stamp = {
         "units": f"days since {origin}", "calendar": "standard", "standard_name": "time", "axis": "T",
-        "long_name": "start of the day, local standard time",
+        "long_name": "start of the day, local standard time", **NO_LEAP_SECONDS,
     }  # fmt: skip
     said = {**provenance(None), "title": "Daily fluxes for CalLMIP", **protocol.attributes(), **(attributes or {})}
     said |= {"days": len(days), "complete_days": complete}

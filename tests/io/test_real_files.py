@@ -23,8 +23,8 @@ HEIGHTS = {"canopy_height": 0.5, "measurement_height": 4.0}
 FILES: list[tuple[str, str | None, Any, int, int]] = [
     ("US-Bi1/US-Bi1-forcings.csv", "US-Bi1/US-Bi1-fluxes.csv", {"preset": "US-Bi1"}, 0, 35088),
     ("US-Bi1/US-Bi1-forcings-test.csv", "US-Bi1/US-Bi1-fluxes-test.csv", {"preset": "US-Bi1"}, 0, 26304),
-    ("US-Hn1/US-Hn1-forcings.csv", "US-Hn1/US-Hn1-fluxes.csv", {"preset": "US-Hn1"}, 1, 18960),
-    ("US-Hn1/US-Hn1-forcings.csv", "US-Hn1/US-Hn1-fluxes-nonegle.csv", {"preset": "US-Hn1"}, 1, 18960),
+    ("US-Hn1/US-Hn1-forcings.csv", "US-Hn1/US-Hn1-fluxes.csv", {"preset": "US-Hn1"}, 0, 18960),
+    ("US-Hn1/US-Hn1-forcings.csv", "US-Hn1/US-Hn1-fluxes-nonegle.csv", {"preset": "US-Hn1"}, 0, 18960),
     ("US-Hn1/US-Hn1-forcings-test.csv", "US-Hn1/US-Hn1-fluxes-nonegle-test.csv", {"preset": "US-Hn1"}, 1, 8784),
     (f"{BASE}/AMF_US-CRT_BASE_HH_2-5.csv", None, CRT, 1, 0),
     (f"{BASE}/AMF_US-CRT_BASE-BADM_2-5.zip", None, CRT, 1, 0),
