@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pydantic
@@ -122,19 +123,18 @@ def daily(
     steps = np.diff(time.to_numpy())
     if not len(steps) or (steps <= np.timedelta64(0, "ns")).any():
         raise TowerFileError("callmip: expected half-hours of one site in time order, each once.")
-    in_a_day = round(pd.Timedelta(days=1) / pd.Timedelta(steps.min()))
+    in_a_day = round(np.timedelta64(1, "D") / steps.min())
     solved = fluxes["converged"].values.astype(bool) if "converged" in fluxes else np.ones(len(time), dtype=bool)
-    table = pd.DataFrame({name: np.where(solved, values, np.nan) for name, values in made.items()}, index=time)
-    by_day = table.resample("D")
-    whole = by_day.count() == in_a_day
-    means = by_day.mean().where(whole)
-    complete = int(whole["hfls"].sum())
+    first = time.to_numpy().astype("datetime64[D]")[0]
+    day = (time.to_numpy().astype("datetime64[D]") - first).astype(int)
+    means = {name: _daily_means(np.where(solved, values, np.nan), day, in_a_day) for name, values in made.items()}
+    complete = int(np.isfinite(means["hfls"]).sum())
     if not complete:
         raise TowerFileError(
-            f"callmip: none of {len(whole)} days has all of its {in_a_day} half-hours solved. Simulate whole days, and let "
+            f"callmip: none of {day[-1] + 1} days has all of its {in_a_day} half-hours solved. Simulate whole days, and let "
             "stand-ins fill the gaps of the forcing (docs/stand-ins.md)."
         )
-    days = pd.DatetimeIndex(means.index)
+    days = pd.date_range(first, periods=day[-1] + 1)
     origin = f"{days[0].year}-01-01 00:00:00"
     elapsed = np.asarray((days - pd.Timestamp(origin)) / pd.Timedelta(days=1), dtype=np.float64)
     variables = {}
@@ -145,7 +145,7 @@ def daily(
             attrs["standard_name"] = info.standard_name
         if info.unit == "K":
             attrs["units_metadata"] = "temperature: on_scale"
-        variables[name] = (("time", "lat", "lon"), means[name].to_numpy()[:, None, None], attrs)
+        variables[name] = (("time", "lat", "lon"), means[name][:, None, None], attrs)
     place = {"lat": (latitude, "north", "latitude", "Y"), "lon": (longitude, "east", "longitude", "X")}
     coordinates = {
         name: (
@@ -163,6 +163,14 @@ def daily(
     said |= {"days": len(days), "complete_days": complete}
     dataset = xr.Dataset(variables, {"time": ("time", elapsed, stamp), **coordinates}, said)
     return Export(dataset, len(days), complete, tuple(name for name in VARIABLES if name not in made))
+
+
+def _daily_means(values: np.ndarray, day: np.ndarray, in_a_day: int) -> np.ndarray:
+    """Means `[day]` of values `[time]`; missing where one of the day's values is."""
+    present = np.isfinite(values)
+    count = np.bincount(day, weights=present)
+    total = np.bincount(day, weights=np.where(present, values, 0.0))
+    return np.where(count == in_a_day, total / in_a_day, np.nan)
 
 
 def _half_hours(fluxes: xr.Dataset) -> dict[str, np.ndarray]:
@@ -189,7 +197,7 @@ def _half_hours(fluxes: xr.Dataset) -> dict[str, np.ndarray]:
         ("evspsblsoi", "soil_LE", "soil_surface_temperature"),
     ):
         if has(heat, temperature):
-            made[name] = of(heat) / latent_heat_of_vaporisation(of(temperature))
+            made[name] = of(heat) / np.asarray(latent_heat_of_vaporisation(jnp.asarray(of(temperature))))
     if has("longwave_out"):
         made["ts"] = (of("longwave_out") / STEFAN_BOLTZMANN) ** 0.25
     return {name: made[name] for name in VARIABLES if name in made}

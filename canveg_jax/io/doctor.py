@@ -27,6 +27,7 @@ from .read_tower import DERIVED, read_as_it_is
 from .sun import Place, place_of
 from .suspicions import Suspicion, measured, sentence, suspicions
 from .time_zone import StandardTime, standard_time
+from .timestamps import HALF_HOUR
 from .tower_dataset import TARGET_TABLE, TowerFileError
 
 MOSTLY_FILLED = 0.5
@@ -127,7 +128,7 @@ def examine(dataset: xr.Dataset, site: Site | None = None, remarks: tuple[str, .
     usable = int(dataset["forcing_complete"].values.sum())
     clock = None
     if place is not None and "shortwave_in" in dataset:
-        step = pd.Timedelta(minutes=dataset.attrs["step_minutes"])
+        step = HALF_HOUR * (dataset.attrs["step_minutes"] / 30)
         clock = judge_clock(measured(dataset, "shortwave_in"), pd.DatetimeIndex(dataset["time"]), step, place)
     zone = None if place is None else standard_time(place.latitude, place.longitude)
     balance = closure(dataset)

@@ -8,9 +8,9 @@ import pytest
 import xarray as xr
 
 from canveg_jax import Site
-from canveg_jax.io import TowerFileError
+from canveg_jax.io import TowerFileError, read_tower
 from canveg_jax.io.completeness import costs_of_forcing
-from canveg_jax.io.doctor import examine, examine_files, short_text
+from canveg_jax.io.doctor import examine, examine_files, require_usable, short_text
 from canveg_jax.io.energy_balance import closure
 from canveg_jax.io.ranges import only_plausible
 from canveg_jax.io.sun import sine_of_elevation
@@ -18,6 +18,7 @@ from canveg_jax.io.suspicions import suspicions
 from canveg_jax.io.time_zone import standard_time
 from canveg_jax.io.tower_dataset import Column, Target, TowerTable, build_dataset
 from canveg_jax.synthetic.solar import clear_sky_shortwave
+from tests.io import lookalikes
 from tests.io.formats.test_fluxnet import frame
 
 SITE = Site(
@@ -253,6 +254,28 @@ def test_files_that_lack_variables_are_examined_to_the_end(tmp_path):
     assert friction.stand_in == 1.0 and any("friction_velocity: a stand-in" in remark for remark in found.remarks)
     with pytest.raises(TowerFileError, match="no file"):
         examine_files(tmp_path / "absent.csv")
+
+
+def test_place_and_heights_of_an_alma_file(tmp_path):
+    met, flux = lookalikes.alma(lookalikes.weather(6), tmp_path)
+    found, dataset = examine_files(met, flux)
+    assert (found.site.name, found.site.canopy_height, found.place) == ("XX-Tst", 0.5, found.site)
+    assert abs(found.clock.clock.shift) < 0.1 and dataset["soil_temperature_stand_in"].all()
+    (tmp_path / "other").mkdir()
+    met, flux = lookalikes.alma(lookalikes.weather(6), tmp_path / "other", official=False, longitude=121.5)
+    found, _ = examine_files(met, flux)  # no heights, but a place
+    assert found.site is None and found.place == (38.1, 121.5, -8.0)
+    assert found.verdict == 2 and any("or longitude = -121.5" in text for text in found.refusals)
+    with pytest.raises(TowerFileError, match="or longitude = -121.5"):
+        read_tower(met, flux)
+
+
+def test_what_is_not_usable_is_refused_by_who_goes_on_to_use_it():
+    require_usable(examine(SOUND, SITE))
+    with pytest.raises(
+        TowerFileError, match="US-Fak: not usable: .* 8.0 h later than the sun .*utc_offset = 0 would fit"
+    ):
+        require_usable(examine(tower(shift=8.0), SITE))
 
 
 def test_findings_are_frozen():
