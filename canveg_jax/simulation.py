@@ -16,7 +16,7 @@ import yaml
 from .canopy import Canopy, Solution
 from .forcing import FORCING_TABLE, Forcing
 from .io.completeness import table_of_costs
-from .io.doctor import examine, short_text
+from .io.doctor import examine, require_usable, short_text
 from .io.netcdf import write_fluxes
 from .io.tower_files import TowerFiles
 from .parameters import PARAMETER_TABLE, Parameters
@@ -145,6 +145,7 @@ def simulate(config: SimulationConfig) -> Simulation:
     files = config.files()
     site = files.build_site(config.site_options)
     record = files.read(site)[0]
+    examination = examine(record, site)
     period = record.sel(time=slice(config.first, config.last))
     tower = period.isel(time=np.flatnonzero(period["forcing_complete"].values))
     if not tower.sizes["time"]:
@@ -154,6 +155,7 @@ def simulate(config: SimulationConfig) -> Simulation:
             f"{record['time'].values[0]} to {record['time'].values[-1]}. Change first/last or mend the columns."
             + (f" {table_of_costs(period)}" if period.sizes["time"] else "")
         )
+    require_usable(examination)
     canopy = Canopy(
         site, Parameters(**config.parameters), config.stress, options=SolverOptions(**config.solver),
         smooth_colimitation=config.smooth_colimitation,
@@ -164,8 +166,9 @@ def simulate(config: SimulationConfig) -> Simulation:
             site=forcing.site,
             **{name: np.asarray(getattr(forcing, name), dtype=np.float32) for name in FORCING_TABLE},
         )
-    checks = short_text(examine(record, site))
-    return Simulation(site, tower, canopy.solve(forcing), period.sizes["time"] - tower.sizes["time"], checks)
+    return Simulation(
+        site, tower, canopy.solve(forcing), period.sizes["time"] - tower.sizes["time"], short_text(examination)
+    )
 
 
 def require_folder(path: str | Path) -> Path:

@@ -7,21 +7,28 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..site import Site
 from .arrays import Series
 from .sun import Place, sine_of_elevation
 from .timestamps import middle_of_interval
 from .tower_dataset import TowerFileError
 
-LEAST_DAYS = 5
+LEAST_DAYS = 2
 """Days with sunshine that a judgement needs."""
+
+ENOUGH_DAYS = 5
+"""Of fewer, the clouds of one morning decide, and an hour is tolerated (`WARN_HOURS_OF_FEW_DAYS`)."""
 
 MOST_DAYS = 120
 """Days that are looked at, spread over the record."""
 
+LEAST_PRESENT = 0.7
+"""Share of a day's half-hours that must be there."""
+
 LEAST_CORRELATION = 0.75
 """Between measured and computed sun; a file that never reaches it is not judged."""
 
-WARN_HOURS, REFUSE_HOURS = 1.0 / 3.0, 1.5
+WARN_HOURS, WARN_HOURS_OF_FEW_DAYS, REFUSE_HOURS = 1.0 / 3.0, 1.0, 1.5
 SHIFTS = np.arange(-12.0, 12.0, 0.25)
 """Hours that are tried."""
 
@@ -42,34 +49,49 @@ class Clock(NamedTuple):
         shift: hours by which the measured sun is later than the computed one.
         correlation: of the two when the shift is taken away.
         at_night: the share of the measured shortwave that falls into the computed night when the shift is taken away.
+        days: how many were looked at.
     """
 
     shift: float
     correlation: float
     at_night: float
+    days: int
+
+
+class Judgement(NamedTuple):
+    """The clock of a file, what is wrong with it in words (empty: nothing), and whether the file must not be used like this."""
+
+    clock: Clock
+    text: str
+    grave: bool
 
 
 def clock_of(
     shortwave: Series,
     start: pd.DatetimeIndex,
     step: pd.Timedelta,
-    place: Place,
+    place: Place | Site,
     shifts: np.ndarray = SHIFTS,
     days: int = MOST_DAYS,
 ) -> Clock | None:
-    """Compare measured shortwave (W m-2, `[time]`) with the sun at a place; None where too few days have a clear course.
+    """Compare measured shortwave (W m-2, `[time]`) with the sun at a place; None where too few days have sun.
 
     The shift is where the correlation of both is largest, by a parabola through the three best quarters of an hour. Days
-    are weighed by their sunshine, so overcast ones count little.
+    are weighed by their sunshine, so overcast ones count little; gaps are left out. The sine of the elevation at a shifted
+    hour is `A + B cos(a - b)` with `b` the angle of the shift, so that three evaluations suffice for all shifts.
     """
-    rows = _sunny_days(shortwave, step, days)
-    if rows is None:
+    rows, count = _sunny_days(shortwave, step, days)
+    if count < LEAST_DAYS:
         return None
     measured = np.maximum(shortwave[rows], 0.0)
     day, hour = middle_of_interval(pd.DatetimeIndex(start[rows]), step)
+    now, quarter, half = (sine_of_elevation(day, hour + later, place) for later in (0.0, 6.0, 12.0))
+    middle = 0.5 * (now + half)
+    cosine, sine = 0.5 * (now - half), middle - quarter
 
     def computed(shift: float) -> Series:
-        return sine_of_elevation(day, hour - shift, place)
+        angle = np.pi * shift / 12.0
+        return middle + cosine * np.cos(angle) + sine * np.sin(angle)
 
     correlation = np.array([_correlation(measured, np.maximum(computed(s), 0.0)) for s in shifts])
     best = int(np.argmax(correlation))
@@ -77,60 +99,71 @@ def clock_of(
     curvature = around[0] - 2.0 * around[1] + around[2]
     fine = 0.5 * (around[0] - around[2]) / curvature if curvature < 0.0 else 0.0
     shift = float((shifts[best] + 0.25 * np.clip(fine, -0.5, 0.5) + 12.0) % 24.0 - 12.0)
-    night = computed(shift) < NIGHT
-    return Clock(shift, float(correlation[best]), float(measured[night].sum() / max(measured.sum(), 1e-9)))
+    at_night = float(measured[computed(shift) < NIGHT].sum() / max(measured.sum(), 1e-9))
+    return Clock(shift, float(correlation[best]), at_night, count)
 
 
-def check_clock(shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place, what: str) -> list[str]:
+def judge_clock(
+    shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place | Site
+) -> Judgement | None:
+    """Whether clock and place of a file agree with the sun; None where they cannot be judged."""
+    clock = clock_of(shortwave, start, step, place)
+    if clock is None:
+        return None
+    where = f"latitude {place.latitude:g}, longitude {place.longitude:g}, utc_offset {place.utc_offset:g}"
+    at_night = (
+        f"{100 * clock.at_night:.0f} % of the measured shortwave fall into the night at {where}. Check the sign of the "
+        "latitude, and the dates."
+    )
+    enough = clock.days >= ENOUGH_DAYS
+    if clock.correlation < LEAST_CORRELATION:
+        dark = enough and clock.correlation > LEAST_CORRELATION / 2 and clock.at_night > 5 * LARGEST_SHARE_AT_NIGHT
+        return Judgement(clock, at_night, grave=False) if dark else None
+    text = (
+        f"the measured shortwave comes {_in_words(clock.shift)} than the sun at {where}. {_advice(clock.shift, place)}"
+    )
+    if abs(clock.shift) > REFUSE_HOURS:
+        return Judgement(clock, text, grave=True)
+    if pieces := _shifted_pieces(shortwave, start, step, place):
+        text = (
+            f"in a part of the record the measured shortwave is not where the sun is at {where}: {'; '.join(pieces)}. Was the "
+            "clock on daylight saving time, or set? Correct the stamps there, or leave that part out."
+        )
+        return Judgement(clock, text, grave=False)
+    if abs(clock.shift) > (WARN_HOURS if enough else WARN_HOURS_OF_FEW_DAYS):
+        return Judgement(clock, text, grave=False)
+    return Judgement(clock, at_night if enough and clock.at_night > LARGEST_SHARE_AT_NIGHT else "", grave=False)
+
+
+def check_clock(
+    shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place | Site, what: str
+) -> list[str]:
     """Warnings about clock and place; none where they agree with the sun or cannot be judged.
 
     Raises:
         TowerFileError: the sun of the file is more than 1.5 hours away from that of the place; the message has the offset
             that fits.
     """
-    clock = clock_of(shortwave, start, step, place)
-    if clock is None:
+    judgement = judge_clock(shortwave, start, step, place)
+    if judgement is None or not judgement.text:
         return []
-    where = f"latitude {place.latitude:g}, longitude {place.longitude:g}, utc_offset {place.utc_offset:g}"
-    at_night = [
-        f"{what}: {100 * clock.at_night:.0f} % of the measured shortwave fall into the night at {where}. Check the "
-        "sign of the latitude, "
-        "and the dates."
-    ]
-    if clock.correlation < LEAST_CORRELATION:
-        return (
-            at_night
-            if clock.correlation > LEAST_CORRELATION / 2 and clock.at_night > 5 * LARGEST_SHARE_AT_NIGHT
-            else []
-        )
-    text = f"{what}: the measured shortwave comes {_in_words(clock.shift)} than the sun at {where}. {_advice(clock.shift, place)}"
-    if abs(clock.shift) > REFUSE_HOURS:
-        raise TowerFileError(text)
-    if pieces := _shifted_pieces(shortwave, start, step, place):
-        return [
-            f"{what}: in a part of the record the measured shortwave is not where the sun is at {where}: "
-            f"{'; '.join(pieces)}. Was the "
-            "clock on daylight saving time, or set? Correct the stamps there, or leave that part out."
-        ]
-    if abs(clock.shift) > WARN_HOURS:
-        return [text]
-    if clock.at_night > LARGEST_SHARE_AT_NIGHT:
-        return at_night
-    return []
+    if judgement.grave:
+        raise TowerFileError(f"{what}: {judgement.text}")
+    return [f"{what}: {judgement.text}"]
 
 
 def _in_words(shift: float) -> str:
     return f"{abs(shift):.1f} h {'later' if shift > 0 else 'earlier'}"
 
 
-def _shifted_pieces(shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place) -> list[str]:
+def _shifted_pieces(shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place | Site) -> list[str]:
     """Pieces of `PIECE_DAYS` that are off while most of the record is not, in words; neighbours are one."""
     rows = round(PIECE_DAYS * (pd.Timedelta(days=1) / step))
     judged: list[tuple[int, int, float]] = []
     for first in range(0, len(shortwave), rows):
         part = slice(first, min(first + rows, len(shortwave)))
         clock = clock_of(shortwave[part], start[part], step, place, NEAR_SHIFTS, PIECE_DAYS)
-        if clock is not None and clock.correlation >= LEAST_CORRELATION_OF_PIECE:
+        if clock is not None and clock.days >= ENOUGH_DAYS and clock.correlation >= LEAST_CORRELATION_OF_PIECE:
             judged.append((part.start, part.stop - 1, clock.shift))
     off = [piece for piece in judged if abs(piece[2]) > PIECE_HOURS]
     if not off or len(off) > len(judged) / 2:
@@ -148,9 +181,10 @@ def _shifted_pieces(shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedel
     return texts if len(texts) <= 5 else [*texts[:5], f"and in {len(texts) - 5} more pieces"]
 
 
-def _advice(shift: float, place: Place) -> str:
+def _advice(shift: float, place: Place | Site) -> str:
     """What would bring the sun of the file and that of the place together."""
-    fitting = (place.utc_offset + shift + 12.0) % 24.0 - 12.0
+    solar = place.longitude / 15.0  # offsets reach from -12 to 14: of those a day apart, the one near the sun's own
+    fitting = solar + (place.utc_offset + shift - solar + 12.0) % 24.0 - 12.0
     advice = f"utc_offset = {round(2.0 * fitting) / 2.0:g} would fit"
     mirrored = (shift - 2.0 * place.longitude / 15.0 + 12.0) % 24.0 - 12.0
     if abs(mirrored) < WARN_HOURS and abs(place.longitude) > 7.5:
@@ -162,20 +196,18 @@ def _advice(shift: float, place: Place) -> str:
     return advice + "."
 
 
-def _sunny_days(shortwave: Series, step: pd.Timedelta, most: int) -> np.ndarray | None:
-    """Rows of up to `most` days without gaps that have sun; None if there are not enough."""
+def _sunny_days(shortwave: Series, step: pd.Timedelta, most: int) -> tuple[np.ndarray, int]:
+    """Rows with values of up to `most` days that have sun, and how many days these are."""
     in_a_day = round(pd.Timedelta(days=1) / step)
     days = len(shortwave) // in_a_day
-    if days < LEAST_DAYS:
-        return None
     table = shortwave[: days * in_a_day].reshape(days, in_a_day)
-    complete = np.asarray(np.isfinite(table).all(axis=1))
-    sunny = complete & (np.where(complete[:, None], table, 0.0).max(axis=1) > 100.0)
-    chosen = np.flatnonzero(sunny)
-    if chosen.size < LEAST_DAYS:
-        return None
-    chosen = chosen[np.unique(np.linspace(0, chosen.size - 1, min(most, chosen.size)).astype(int))]
-    return (chosen[:, None] * in_a_day + np.arange(in_a_day)).ravel()
+    present = np.isfinite(table)
+    highest = np.where(present, table, 0.0).max(axis=1, initial=0.0)
+    chosen = np.flatnonzero((present.mean(axis=1) >= LEAST_PRESENT) & (highest > 100.0))
+    if chosen.size > most:
+        chosen = chosen[np.unique(np.linspace(0, chosen.size - 1, most).astype(int))]
+    rows = (chosen[:, None] * in_a_day + np.arange(in_a_day)).ravel()
+    return rows[np.isfinite(shortwave[rows])], chosen.size
 
 
 def _correlation(a: Series, b: Series) -> float:

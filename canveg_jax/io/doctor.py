@@ -12,18 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
+from pydantic import ValidationError
 
 from ..forcing import FORCING_TABLE
 from ..site import Site
+from .clock import Judgement, judge_clock
 from .completeness import Cost, costs_of_forcing
-from .examination.doubts import Doubt, doubts
-from .examination.energy_balance import Closure, closure
-from .examination.solar_clock import ClockFit, fit_clock
-from .examination.standard_time import StandardTime, standard_time
+from .energy_balance import Closure, closure
 from .lai import Lai
+from .place import read_site
 from .read_tower import DERIVED, read_as_it_is
-from .tower_dataset import TARGET_TABLE
+from .sun import Place, place_of
+from .suspicions import Suspicion, measured, sentence, suspicions
+from .time_zone import StandardTime, standard_time
+from .timestamps import HALF_HOUR
+from .tower_dataset import TARGET_TABLE, TowerFileError
 
 MOSTLY_FILLED = 0.5
 FEWEST_USABLE = 48
@@ -54,8 +59,7 @@ class VariableFinding:
         measured, filled, stand_in, missing: shares. Values of files without flags count as measured.
         low, high: 1 % and 99 % quantile of what is there, None without any.
         flags: which kind of flags decided.
-        suspicions: what looks wrong.
-        remedies: what to do, one for each suspicion.
+        said: what looks wrong and what to do, in sentences.
     """
 
     variable: str
@@ -68,8 +72,7 @@ class VariableFinding:
     low: float | None
     high: float | None
     flags: str
-    suspicions: tuple[str, ...] = ()
-    remedies: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,9 +86,10 @@ class Examination:
         variables: one finding each.
         costs: of each variable that spoils half-hours, the dearest first.
         closure: of the energy balance; None if it cannot be computed.
-        clock: against the sun; None without a site or without daylight.
+        clock: against the sun; None without a place or without daylight.
         standard_time: of the place, by tzfpy; None without it.
         site: None if it is not known.
+        place: of the site, or of the file itself; None if neither says it.
         remarks: what the reader and the stand-ins said.
         warnings: what limits the use of the record.
         refusals: why it cannot be used.
@@ -98,9 +102,10 @@ class Examination:
     variables: tuple[VariableFinding, ...]
     costs: Mapping[str, Cost]
     closure: Closure | None
-    clock: ClockFit | None
+    clock: Judgement | None
     standard_time: StandardTime | None
     site: Site | None
+    place: Place | Site | None
     remarks: tuple[str, ...]
     warnings: tuple[str, ...]
     refusals: tuple[str, ...]
@@ -112,21 +117,23 @@ class Examination:
 
 
 def examine(dataset: xr.Dataset, site: Site | None = None, remarks: tuple[str, ...] = ()) -> Examination:
-    """Examine a dataset of `read_tower`; without a site, neither clock nor radiation can be judged."""
-    doubted = doubts(dataset, site)
+    """Examine a dataset of `read_tower`; without a site, and if the file does not say where it is, neither clock nor radiation
+    can be judged."""
+    place = place_of(dataset, site)
+    suspected = suspicions(dataset, place)
     variables = tuple(
-        _finding(name, dataset, [s for s in doubted if s.variable == name]) for name in _names(dataset)
+        _finding(name, dataset, [s for s in suspected if s.variable == name]) for name in _names(dataset)
     )  # fmt: skip
     spoilt = costs_of_forcing(dataset)
     usable = int(dataset["forcing_complete"].values.sum())
-    stand_in = dataset.get("shortwave_in_stand_in")
     clock = None
-    if site is not None and "shortwave_in" in dataset:
-        clock = fit_clock(dataset, site, None if stand_in is None else stand_in.values)
-    zone = None if site is None else standard_time(site.latitude, site.longitude)
+    if place is not None and "shortwave_in" in dataset:
+        step = HALF_HOUR * (dataset.attrs["step_minutes"] / 30)
+        clock = judge_clock(measured(dataset, "shortwave_in"), pd.DatetimeIndex(dataset["time"]), step, place)
+    zone = None if place is None else standard_time(place.latitude, place.longitude)
     balance = closure(dataset)
     time = dataset["time"].values.astype("datetime64[m]")
-    caught = list(_warnings(variables, balance, clock, zone, site))
+    caught = list(_warnings(variables, balance, clock, zone, place))
     return Examination(
         name=site.name if site is not None else str(dataset.attrs.get("source_files", ["record"])[0]),
         period=f"{time[0]} to {dataset['time_end'].values[-1].astype('datetime64[m]')}, {dataset.attrs['step_minutes']} min",
@@ -138,6 +145,7 @@ def examine(dataset: xr.Dataset, site: Site | None = None, remarks: tuple[str, .
         clock=clock,
         standard_time=zone,
         site=site,
+        place=place,
         remarks=remarks,
         warnings=tuple([*caught, *remarks]),
         refusals=tuple(_refusals(len(time), usable, spoilt, clock, variables)),
@@ -156,7 +164,7 @@ def examine_files(
     """Read files as `read_tower` does, but go on where a variable is missing, and examine what is there.
 
     Args:
-        forcings, fluxes, site, lai, stand_ins, columns: see `read_tower`.
+        forcings, fluxes, site, lai, stand_ins, columns: see `read_tower`. Without a site, that of an ALMA file with heights.
 
     Raises:
         TowerFileError: the file cannot be read at all; the message says what to do.
@@ -164,8 +172,29 @@ def examine_files(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are among the remarks
+        site = _site_of_file(Path(forcings)) if site is None else site
         dataset, remarks = read_as_it_is(forcings, fluxes, site=site, lai=lai, stand_ins=stand_ins, columns=columns)
     return examine(dataset, site, tuple(remarks)), dataset
+
+
+def _site_of_file(path: Path) -> Site | None:
+    """The site that an ALMA NetCDF with heights describes; None if it does not."""
+    if path.suffix.lower() != ".nc" or not path.is_file():
+        return None
+    try:
+        return read_site(path)
+    except (TowerFileError, ValidationError):
+        return None
+
+
+def require_usable(examination: Examination) -> None:
+    """Refuse a record that cannot be used, for commands that go on to use it.
+
+    Raises:
+        TowerFileError: the message says why, and what to do.
+    """
+    if examination.refusals:
+        raise TowerFileError(f"{examination.name}: not usable: {'; '.join(examination.refusals)}")
 
 
 def short_text(examination: Examination) -> str:
@@ -190,89 +219,87 @@ def _names(dataset: xr.Dataset) -> list[str]:
     return [name for name in (*required, "precipitation", *fluxes) if name in dataset or name in FORCING_TABLE]
 
 
-def _finding(name: str, dataset: xr.Dataset, doubted: list[Doubt]) -> VariableFinding:
+def _finding(name: str, dataset: xr.Dataset, suspected: list[Suspicion]) -> VariableFinding:
     size = dataset.sizes["time"]
     if name not in dataset:
-        remedy = ADVICE.get(name, f"columns: {{{name}: <column>}}, or another file")
+        remedy = _advice(name)
         return VariableFinding(
             variable=name, unit=FORCING_TABLE[name].unit, column="none", measured=0.0, filled=0.0, stand_in=0.0,
-            missing=1.0, low=None, high=None, flags="", suspicions=("not in the file",), remedies=(remedy,),
+            missing=1.0, low=None, high=None, flags="", said=(f"{name} is not in the file. Give {remedy}.",),
         )  # fmt: skip
     values, attrs = dataset[name].values, dataset[name].attrs
     present = np.isfinite(values)
     stands = dataset[f"{name}_stand_in"].values if f"{name}_stand_in" in dataset else np.zeros(size, dtype=bool)
     own = float((present & ~stands).mean())
     if f"{name}_measured" in dataset:
-        measured, flags = float(dataset[f"{name}_measured"].values.mean()), "measured or filled"
+        share, flags = float(dataset[f"{name}_measured"].values.mean()), "measured or filled"
     elif "share_flag_0" in attrs:
-        measured, flags = (
+        share, flags = (
             min(float(attrs["share_flag_0"]), own),
             "QC "
             + "/".join(f"{100 * float(attrs[f'share_flag_{flag}']):.0f}" for flag in ("0", "1", "2_or_more"))
             + " %",
         )
     else:
-        measured, flags = own, ""
+        share, flags = own, ""
     low, high = np.quantile(values[present], [0.01, 0.99]) if present.any() else (None, None)
-    texts = [(doubt.text, doubt.remedy) for doubt in doubted]
+    said = [sentence(one, dataset) for one in suspected]
     if not present.any() and name in FORCING_TABLE and not FORCING_TABLE[name].optional:
-        texts.append(("no value at all", ADVICE.get(name, f"columns: {{{name}: <column>}}, or another file")))
-    if present.any() and own - measured > MOSTLY_FILLED and name in FORCING_TABLE:
-        texts.append((f"{100 * (own - measured):.0f} % filled", "results there are the filling's as well"))
+        said.append(f"{name} has no value at all. Give {_advice(name)}.")
+    if present.any() and own - share > MOSTLY_FILLED and name in FORCING_TABLE:
+        said.append(f"{name} is {100 * (own - share):.0f} % filled; results there are the filling's as well.")
     if name in FORCING_TABLE:
         info = FORCING_TABLE[name]
         wrong = int((present & ((values < info.lower) | (values > info.upper))).sum())
         if wrong:
-            texts.append((f"{wrong} outside {info.lower:g} .. {info.upper:g}", "they are left out; check the unit"))
+            said.append(
+                f"{name} has {wrong} half-hours outside {info.lower:g} .. {info.upper:g}. They are left out; check the unit."
+            )
     return VariableFinding(
         variable=name,
         unit=str(attrs.get("units", "")),
         column=str(attrs.get("source_column", "")),
-        measured=measured,
-        filled=own - measured,
+        measured=share,
+        filled=own - share,
         stand_in=float(stands.mean()),
         missing=float((~present).mean()),
         low=None if low is None else float(low),
         high=None if high is None else float(high),
         flags=flags,
-        suspicions=tuple(text for text, _ in texts),
-        remedies=tuple(remedy for _, remedy in texts),
+        said=tuple(said),
     )
 
 
 def _warnings(
-    variables: tuple[VariableFinding, ...], balance: Closure | None, clock: ClockFit | None, zone: StandardTime | None,
-    site: Site | None,
+    variables: tuple[VariableFinding, ...], balance: Closure | None, clock: Judgement | None, zone: StandardTime | None,
+    place: Place | Site | None,
 ) -> Iterator[str]:  # fmt: skip
     for found in variables:
-        for text, remedy in zip(found.suspicions, found.remedies, strict=True):
-            yield f"{found.variable}: {text}: {remedy}"
+        yield from found.said
     if balance is not None and not CLOSURE_RANGE[0] <= balance.slope <= CLOSURE_RANGE[1]:
         yield (
             f"energy balance: LE + H is {balance.slope:.2f} of Rn - G (towers have {CLOSURE_RANGE[0]} to {CLOSURE_RANGE[1]}): "
             "check units and signs of the four"
         )
-    if clock is not None and clock.remedy and not clock.grave:
-        yield f"clock: short-wave comes {_minutes(clock.shift)} the sun; {clock.remedy}"
-    if zone is not None and site is not None and abs(zone.utc_offset - site.utc_offset) > 0.01:
-        yield f"utc_offset is {site.utc_offset:g}; standard time there ({zone.zone}) is {zone.utc_offset:g}"
+    if clock is not None and clock.text and not clock.grave:
+        yield clock.text
+    if zone is not None and place is not None and abs(zone.utc_offset - place.utc_offset) > 0.01:
+        yield f"utc_offset is {place.utc_offset:g}; standard time there ({zone.zone}) is {zone.utc_offset:g}"
 
 
 def _refusals(
-    size: int, usable: int, spoilt: Mapping[str, Cost], clock: ClockFit | None, variables: tuple[VariableFinding, ...]
+    size: int, usable: int, spoilt: Mapping[str, Cost], clock: Judgement | None, variables: tuple[VariableFinding, ...]
 ) -> Iterator[str]:
     weather = [found for found in variables if found.variable in WEATHER]
     if not any(found.measured for found in weather):
-        yield f"nothing was measured of {', '.join(WEATHER)}: all of it was filled, or is missing"
+        yield f"nothing was measured of {', '.join(WEATHER)}: all of it was filled, or is missing. Take another period"
     if usable < FEWEST_USABLE:
         whole = [name for name, cost in spoilt.items() if cost.missing == size]
         blame = f"; without any value: {', '.join(whole)}" if whole else ""
         yield f"{usable} of {size} half-hours are usable, at least {FEWEST_USABLE} are needed{blame}"
     if clock is not None and clock.grave:
-        yield f"clock: short-wave comes {_minutes(clock.shift)} the sun of the site; {clock.remedy}"
+        yield clock.text
 
 
-def _minutes(shift: float) -> str:
-    size = abs(shift)
-    text = f"{60 * size:.0f} min" if size < 2.0 else f"{size:.1f} h"
-    return f"{text} {'after' if shift > 0 else 'before'}"
+def _advice(name: str) -> str:
+    return ADVICE.get(name, f"columns: {{{name}: <column>}}, or another file")

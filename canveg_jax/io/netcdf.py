@@ -18,6 +18,7 @@ from ..fluxes import FLUX_TABLE
 from ..spelling import unknown
 
 TIME_UNITS = "minutes since 1970-01-01 00:00:00"
+NO_LEAP_SECONDS = {"units_metadata": "leap_seconds: none"}
 
 
 def package_version() -> str:
@@ -58,7 +59,7 @@ def flux_dataset(fluxes: Any, time: Any) -> xr.Dataset:
             )
         variables[name] = flux_variable(name, array, "time")
     long_name = "start of the averaging interval, local standard time"
-    time_attrs = {"standard_name": "time", "long_name": long_name, "axis": "T"}
+    time_attrs = {"standard_name": "time", "long_name": long_name, "axis": "T", **NO_LEAP_SECONDS}
     return xr.Dataset(variables, coords={"time": ("time", stamps.to_numpy(), time_attrs)})
 
 
@@ -68,6 +69,8 @@ def flux_variable(name: str, values: Any, dimension: str) -> tuple[str, np.ndarr
     attrs: dict[str, Any] = {"units": info.unit, "long_name": info.long_name, "sign": info.sign}
     if info.cf_standard_name:
         attrs["standard_name"] = info.cf_standard_name
+    if info.unit == "K":
+        attrs["units_metadata"] = "temperature: on_scale"
     if array.dtype == bool:
         return dimension, *flag(array, attrs)
     if np.issubdtype(array.dtype, np.integer):

@@ -25,20 +25,12 @@ def plausible_range(name: str) -> tuple[float, float]:
     return lower - MARGIN * (upper - lower), upper + MARGIN * (upper - lower)
 
 
-def only_plausible(targets: Mapping[str, Target], what: str) -> tuple[dict[str, Target], list[str]]:
-    """The observed fluxes, with samples outside their range not measured, and one text for each flux that has such samples."""
-    checked, texts = {}, []
+def only_plausible(targets: Mapping[str, Target]) -> dict[str, Target]:
+    """The observed fluxes, with samples outside their range counted and not measured (`suspicions` says so)."""
+    checked = {}
     for name, target in targets.items():
         lower, upper = plausible_range(name)
-        measured = np.asarray(target.measured, dtype=bool)
         outside = np.isfinite(target.values) & ((target.values < lower) | (target.values > upper))
-        count = int((outside & measured).sum())
-        if count:
-            rows = np.flatnonzero(outside & measured)
-            texts.append(
-                f"{what}: {name} (column {target.source}): {count} sample(s) outside the plausible range {lower:g} "
-                f"to {upper:g} do "
-                f"not count as measured, first {target.values[rows[0]]:g} in row {rows[0]}."
-            )
-        checked[name] = target._replace(measured=measured & ~outside, outside=int(outside.sum()))
-    return checked, texts
+        measured = np.asarray(target.measured, dtype=bool) & ~outside
+        checked[name] = target._replace(measured=measured, outside=int(outside.sum()))
+    return checked

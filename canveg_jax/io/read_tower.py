@@ -23,7 +23,7 @@ from .ranges import only_plausible
 from .requirements import DERIVED, with_required_drivers
 from .stand_ins import choose, flagged, lacking, put_in
 from .sun import Place
-from .suspicions import suspicions
+from .suspicions import sentence, suspicions
 from .tower_dataset import TARGET_TABLE, TowerDataWarning, TowerFileError, TowerTable, build_dataset, forcing_complete
 from .units import check_units
 
@@ -177,8 +177,15 @@ def _read(
     if complete:
         table = _with_required(table, tower_format.never_holds, failed, path.name)
     check_units(table.forcing, path.name)
-    table = _checked(table, site, path.name, refuse_clock=complete)
-    notes = [*table.warnings, *(f"{path.name}: {one.text}" for one in used.values())]
+    table = table._replace(targets=only_plausible(table.targets))
+    notes = [
+        *table.warnings,
+        *_said_of_columns(table, path.name),
+        *(f"{path.name}: {one.text}" for one in used.values()),
+    ]
+    place = site if site is not None or table.place is None else Place(*table.place)
+    if complete:  # who only examines a file says this himself
+        notes += _clock_of_table(table, place, path.name)
     if of_radiation is not None:
         column, note = lai_of_file(path, table, site, **of_radiation)
         table, notes = table._replace(forcing={**table.forcing, "lai": column}), [*notes, note]
@@ -190,6 +197,8 @@ def _read(
         "source_sha256": [sha256(file) for file in files],
     }
     dataset = flagged(build_dataset(table, attributes, site), used)
+    if complete:
+        notes += [f"{path.name}: {sentence(one, dataset)}" for one in suspicions(dataset, place)]
     if complete and not dataset["forcing_complete"].any():
         notes.append(f"{path.name}: no half-hour has complete forcing; {table_of_costs(dataset)}")
     return dataset, notes
@@ -210,25 +219,26 @@ def _with_required(
         ) from error
 
 
-def _checked(table: TowerTable, site: Site | None, what: str, *, refuse_clock: bool) -> TowerTable:
-    """The table with implausible fluxes masked, and with what its values give reason to warn of.
-
-    A file that is only examined keeps its clock, whatever it is: who examines it says so.
-
-    Raises:
-        TowerFileError: the measured sun is too far from that of the place.
-    """
-    targets, texts = only_plausible(table.targets, what)
+def _said_of_columns(table: TowerTable, what: str) -> list[str]:
+    """What was converted, and which gaps of a table of dates remain."""
+    texts = []
     for name, column in table.forcing.items():
         if said := column.attributes.get("converted"):
             texts.append(f"{what}: {name}: {said}. Convert it in the file to silence this.")
         if gaps := column.attributes.get("gaps"):
             texts.append(f"{what}: {gaps}.")
-    texts += suspicions(table.forcing, table.start, table.step, what)
-    place = table.place if site is None else (site.latitude, site.longitude, site.utc_offset)
-    if refuse_clock and place is not None and "shortwave_in" in table.forcing:
-        texts += check_clock(table.forcing["shortwave_in"].values, table.start, table.step, Place(*place), what)
-    return table._replace(targets=targets, warnings=[*table.warnings, *texts])
+    return texts
+
+
+def _clock_of_table(table: TowerTable, place: Place | Site | None, what: str) -> list[str]:
+    """What the sun says about clock and place.
+
+    Raises:
+        TowerFileError: the measured sun is too far from that of the place.
+    """
+    if place is None or "shortwave_in" not in table.forcing:
+        return []
+    return check_clock(table.forcing["shortwave_in"].values, table.start, table.step, place, what)
 
 
 def check_names(columns: Mapping[str, str]) -> None:

@@ -174,6 +174,8 @@ def build_dataset(table: TowerTable, attributes: Mapping[str, Any], site: Site |
         attrs |= {
             "site": site.name, "latitude": site.latitude, "longitude": site.longitude, "utc_offset": site.utc_offset,
         }  # fmt: skip
+    elif table.place is not None:
+        attrs |= dict(zip(("latitude", "longitude", "utc_offset"), table.place, strict=True))
     dataset = xr.Dataset(variables, coords={"time": time, "time_end": end}, attrs=attrs)
     dataset["forcing_complete"] = forcing_complete(dataset)
     return dataset

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import xarray as xr
+import yaml
 
 from ..site import Site
 from .lai import is_table_file
@@ -127,5 +128,8 @@ def as_site(site: Site | str | Mapping[str, Any], options: Mapping[str, Any] | N
     if Path(site).suffix.lower() in METADATA_SUFFIXES:
         return read_site(site, **changes)
     if Path(site).suffix in (".yaml", ".yml"):
+        content = yaml.safe_load(Path(site).read_text(encoding="utf-8"))
+        if isinstance(content, dict) and "metadata" in content:
+            return as_site({**content, "metadata": str(Path(site).parent / content["metadata"])}, changes)
         return Site.from_yaml(site, **changes)
     return Site.named(str(site), **changes)

@@ -1,4 +1,4 @@
-"""Sun and clear sky for invented weather, in NumPy: independent of the equations that the canopy model uses."""
+"""Clear and cloudy sky for invented weather, in NumPy: independent of the equations that the canopy model uses."""
 
 from __future__ import annotations
 
@@ -6,37 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..io.arrays import Numbers
-
-
-def sine_of_elevation(
-    day_of_year: ArrayLike, hour: ArrayLike, latitude: float, longitude: float, utc_offset: float
-) -> Numbers:
-    """Sine of the solar elevation (no refraction), -1..1. Fourier series of [Spencer1971].
-
-    Args:
-        day_of_year: `[time]`, local standard time.
-        hour: `[time]`, local standard time.
-        latitude: degrees, north positive.
-        longitude: degrees, east positive.
-        utc_offset: hours east of UTC.
-
-    Returns:
-        `[time]`.
-    """
-    angle = 2.0 * np.pi * (np.asarray(day_of_year) - 1.0 + (np.asarray(hour) - utc_offset - 12.0) / 24.0) / 365.0
-    declination = (
-        0.006918 - 0.399912 * np.cos(angle) + 0.070257 * np.sin(angle) - 0.006758 * np.cos(2 * angle)
-        + 0.000907 * np.sin(2 * angle) - 0.002697 * np.cos(3 * angle) + 0.001480 * np.sin(3 * angle)
-    )  # fmt: skip
-    equation_of_time = 3.81972 * (
-        0.000075 + 0.001868 * np.cos(angle) - 0.032077 * np.sin(angle) - 0.014615 * np.cos(2 * angle)
-        - 0.040849 * np.sin(2 * angle)
-    )  # fmt: skip
-    solar_hour = np.asarray(hour) + longitude / 15.0 - utc_offset + equation_of_time
-    phi = np.radians(latitude)
-    return np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.cos(
-        np.pi * (solar_hour - 12.0) / 12.0
-    )
 
 
 def clear_sky_shortwave(sine: ArrayLike) -> Numbers:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from ..io.arrays import Series
 from ..io.humidity import saturation_vapour_pressure_kpa
+from ..io.sun import sine_of_elevation
 from ..io.timestamps import HALF_HOUR, middle_of_interval
 from ..io.tower_dataset import Column, TowerTable, build_dataset
 from ..physics.wind import DISPLACEMENT_RATIO, ROUGHNESS_RATIO
@@ -15,7 +16,7 @@ from ..site import Site
 from .processes import autoregressive, damped_wave, rain_events, relax
 from .sites import site_aridity
 from .soil_water import evaporative_demand, soil_water_and_leaf_area
-from .solar import clear_sky_shortwave, cloud_transmission, sine_of_elevation, sky_longwave
+from .solar import clear_sky_shortwave, cloud_transmission, sky_longwave
 
 PER_DAY = 48
 
@@ -64,7 +65,7 @@ def _forcing(
     """Forcing `[time]` by canonical name, and rain, mm per step."""
     size = len(begin)
     day, hour = middle_of_interval(begin, HALF_HOUR)
-    sine = sine_of_elevation(day, hour, site.latitude, site.longitude, site.utc_offset)
+    sine = sine_of_elevation(day, hour, site)
     summer = np.cos(2 * np.pi * (day - 201.0) / 365.25) * (1.0 if site.latitude >= 0 else -1.0)
 
     front = autoregressive(rng, size, 2.5 * PER_DAY)

@@ -93,22 +93,23 @@ def _cells(found: VariableFinding) -> tuple[str, ...]:
 
 
 def _place(e: Examination) -> str:
-    if e.site is None:
+    if e.place is None:
         return "site: not given; heights, clock and radiation cannot be judged (--site YAML or preset)"
-    s = e.site
+    s = e.place
     zone = "" if e.standard_time is None else f" ({e.standard_time.zone}: {e.standard_time.utc_offset:+g} h)"
-    return (
-        f"site: {s.latitude:g} N, {s.longitude:g} E, UTC{s.utc_offset:+g} h{zone}; canopy {s.canopy_height:g} m, measured at "
-        f"{s.measurement_height:g} m"
-    )
+    heights = "heights not given (--site YAML or preset)"
+    if e.site is not None:
+        heights = f"canopy {e.site.canopy_height:g} m, measured at {e.site.measurement_height:g} m"
+    return f"site: {s.latitude:g} N, {s.longitude:g} E, UTC{s.utc_offset:+g} h{zone}; {heights}"
 
 
 def _clock(e: Examination) -> str:
     if e.clock is None:
         return "clock: cannot be judged" + (
-            "" if e.site is None else " (no daylight, or no daily course in short-wave)"
+            "" if e.place is None else " (no daylight, or no daily course in short-wave)"
         )
-    return f"clock: short-wave fits the sun with a shift of {60 * e.clock.shift:+.0f} min (correlation {e.clock.correlation:.2f})"
+    c = e.clock.clock
+    return f"clock: short-wave fits the sun with a shift of {60 * c.shift:+.0f} min (correlation {c.correlation:.2f})"
 
 
 def _closure(e: Examination) -> str:

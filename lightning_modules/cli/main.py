@@ -17,10 +17,11 @@ from pathlib import Path
 from ..data.splits import PARTS
 from .compare import add_commands as add_comparisons
 from .doctor import add_doctor
+from .export import add_export
 from .intervals import add_intervals
 from .mistakes import explained
 from .readiness import require_packages
-from .sharing import add_export, add_share
+from .sharing import add_share
 
 TRAINING = {
     "fit": "train a hybrid canopy on tower files",

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from canveg_jax import Site
 from canveg_jax.io.antecedents import with_antecedents
-from canveg_jax.io.doctor import examine, short_text
+from canveg_jax.io.doctor import examine, require_usable, short_text
 from canveg_jax.io.tower_files import TowerFiles, as_site
 
 from ..processes import processes
@@ -159,7 +159,9 @@ class FluxTowerDataModule(L.LightningDataModule):
             else [(entry[1], entry[2] if len(entry) > 2 else None) for entry in self.datasets]
         )
         for (record, _), site in zip(pairs, self.sites, strict=True):
-            rank_zero_info(short_text(examine(record, site)))
+            examination = examine(record, site)
+            rank_zero_info(short_text(examination))
+            require_usable(examination)
         if self.held_out.joins_records:
             pairs = [(record if test is None else joined(record, test), None) for record, test in pairs]
         splits = [

@@ -48,8 +48,8 @@ def _sky(figure: Figure, axes: Axes, dataset: xr.Dataset, examination: Examinati
     )  # fmt: skip
     axes.set_facecolor("0.8")
     figure.colorbar(mesh, ax=axes, label="W m$^{-2}$", pad=0.01)
-    if examination.site is not None:
-        sine = sine_of_elevation(dataset["day_of_year"].values, dataset["hour"].values, examination.site)
+    if examination.place is not None:
+        sine = sine_of_elevation(dataset["day_of_year"].values, dataset["hour"].values, examination.place)
         height, _ = _by_day(sine, dataset)
         hours = (np.arange(len(grid)) + 0.5) * 24 / len(grid)
         drawn = np.where(np.isfinite(height), height, -1.0)

@@ -19,7 +19,7 @@ import xarray as xr
 from canveg_jax import FORCING_TABLE
 from canveg_jax.fluxes import FLUX_TABLE
 from canveg_jax.io import TARGET_TABLE
-from canveg_jax.io.netcdf import flag, flux_variable, provenance, read_fluxes, write_dataset
+from canveg_jax.io.netcdf import NO_LEAP_SECONDS, flag, flux_variable, provenance, read_fluxes, write_dataset
 
 from ..closures.closure import closure_kind
 from ..data.splits import PARTS
@@ -190,7 +190,11 @@ def _as_dataset(columns: dict[str, np.ndarray], sites: list[str], data: FluxTowe
         variables["stress_true"] = ("row", columns["stress_true"], known)
     split = {"flag_values": np.arange(len(PARTS), dtype=np.int8), "flag_meanings": " ".join(PARTS)}
     variables["split"] = ("row", columns["split"], {"long_name": "part of the data", **split})
-    stamp = {"standard_name": "time", "long_name": "start of the averaging interval, local standard time"}
+    stamp = {
+        "standard_name": "time",
+        "long_name": "start of the averaging interval, local standard time",
+        **NO_LEAP_SECONDS,
+    }
     index = {"long_name": "which site", "instance_dimension": "site"}
     coords = {
         "time": ("row", columns["time"], stamp),

@@ -126,7 +126,7 @@ def test_fluxes_out_of_range_are_counted_and_not_measured(base, data):
     values[[20, 30]] = [9000.0, -800.0]
     with pytest.warns(
         TowerDataWarning,
-        match=r"latent_heat \(column LE\): 2 sample.s. outside .* -517.5 to 967.5 .* first 9000 in row 20",
+        match=r"latent_heat \(column LE\) has 2 sample.s. outside .* -517.5 to 967.5, first 9000 in row 20",
     ):
         tower = base(LE=values)
     np.testing.assert_array_equal(np.flatnonzero(~tower["latent_heat_measured"]), [20, 30])

@@ -82,7 +82,7 @@ def test_a_part_on_daylight_saving_time_is_found():
 
 
 def test_too_little_or_no_sun_is_not_judged():
-    data, place = weather(4), Place(38.1, 60.0, -8.0)
+    data, place = weather(1), Place(38.1, 60.0, -8.0)
     start = pd.DatetimeIndex(data.index)
     assert clock_of(data["SW"].to_numpy(), start, STEP, place) is None
     noise = np.random.default_rng(3).uniform(0, 600, 960)
@@ -96,3 +96,23 @@ def test_too_little_or_no_sun_is_not_judged():
 )
 def test_standard_time_of_a_zone(zone, offset):
     assert standard_offset(zone) == offset
+
+
+def test_gaps_and_other_steps_do_not_hide_a_wrong_clock():
+    """A tenth of the half-hours missing at random, so that no day is complete; the same as hours."""
+    data, place = weather(20, place=HELSINKI), Place(*HELSINKI)
+    shortwave, start = data["SW"].to_numpy().copy(), pd.DatetimeIndex(data.index)
+    shortwave[np.random.default_rng(1).random(shortwave.size) < 0.1] = np.nan
+    late = start + pd.Timedelta(hours=3)
+    assert check_clock(shortwave, start, STEP, place, "t.csv") == []
+    with pytest.raises(TowerFileError, match="3.0 h later than the sun .* utc_offset = 5 would fit"):
+        check_clock(shortwave, late, STEP, place, "t.csv")
+    hourly = shortwave.reshape(-1, 2).mean(axis=1)
+    clock = clock_of(hourly, late[::2], pd.Timedelta(hours=1), place)
+    assert clock is not None and clock.shift == pytest.approx(3.0, abs=0.05)
+
+
+def test_offsets_beyond_twelve_hours_are_named_as_they_are_used():
+    data, auckland = weather(10, place=(-37.0, 175.0, 13.0)), Place(-37.0, 175.0, 0.0)
+    with pytest.raises(TowerFileError, match=r"utc_offset = 13 would fit"):
+        check_clock(data["SW"].to_numpy(), pd.DatetimeIndex(data.index), STEP, auckland, "t.csv")

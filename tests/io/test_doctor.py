@@ -8,15 +8,17 @@ import pytest
 import xarray as xr
 
 from canveg_jax import Site
-from canveg_jax.io import TowerFileError
+from canveg_jax.io import TowerFileError, read_tower
 from canveg_jax.io.completeness import costs_of_forcing
-from canveg_jax.io.doctor import examine, examine_files, short_text
-from canveg_jax.io.examination.doubts import doubts, longest_run
-from canveg_jax.io.examination.energy_balance import closure
-from canveg_jax.io.examination.solar_clock import fit_clock
-from canveg_jax.io.examination.standard_time import standard_time
+from canveg_jax.io.doctor import examine, examine_files, require_usable, short_text
+from canveg_jax.io.energy_balance import closure
+from canveg_jax.io.ranges import only_plausible
+from canveg_jax.io.sun import sine_of_elevation
+from canveg_jax.io.suspicions import suspicions
+from canveg_jax.io.time_zone import standard_time
 from canveg_jax.io.tower_dataset import Column, Target, TowerTable, build_dataset
-from canveg_jax.synthetic.solar import clear_sky_shortwave, sine_of_elevation
+from canveg_jax.synthetic.solar import clear_sky_shortwave
+from tests.io import lookalikes
 from tests.io.formats.test_fluxnet import frame
 
 SITE = Site(
@@ -39,7 +41,7 @@ def tower(site=SITE, shift=0.0, **changes) -> xr.Dataset:
     rng = np.random.default_rng(2)
     hour = middle.hour.to_numpy() + middle.minute.to_numpy() / 60.0
     day = middle.day_of_year.to_numpy(float)
-    sine = sine_of_elevation(day, hour - shift, site.latitude, site.longitude, site.utc_offset)
+    sine = sine_of_elevation(day, hour - shift, site)
     shortwave = clear_sky_shortwave(sine) * np.repeat(0.4 + 0.6 * rng.random(DAYS), 48)
     noise = rng.standard_normal((8, len(start)))
     net = 0.7 * shortwave - 40.0 + noise[0]
@@ -60,7 +62,7 @@ def tower(site=SITE, shift=0.0, **changes) -> xr.Dataset:
         start=start,
         step=STEP,
         forcing={name: Column(values, name) for name, values in forcing.items()},
-        targets={name: Target(values, np.isfinite(values), name) for name, values in fluxes.items()},
+        targets=only_plausible({name: Target(values, np.isfinite(values), name) for name, values in fluxes.items()}),
     )
     return build_dataset(table, {"source_files": ["fake.csv"]}, site)
 
@@ -86,36 +88,43 @@ def test_a_sound_record_is_usable_without_a_warning():
         "wind_speed",
         1.0,
     ) and 2.5 <= wind.low < wind.high <= 3.5
-    assert examine(SOUND).verdict == 0 and examine(SOUND).clock is None and examine(SOUND).name == "fake.csv"
+    somewhere = SOUND.copy()
+    del somewhere.attrs["latitude"]
+    assert (
+        examine(somewhere).verdict == 0 and examine(somewhere).clock is None and examine(somewhere).name == "fake.csv"
+    )
+    assert examine(SOUND).clock == found.clock, "the file says where it is"
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.25, -0.5, 1.0, 8.0, -7.5, 11.5])
 def test_the_clock_is_found(shift):
-    fit = fit_clock(tower(shift=shift), SITE)
-    assert fit.shift == pytest.approx(shift, abs=0.13) and fit.correlation > 0.85
-    assert fit.grave == (abs(shift) > 1.5) and bool(fit.remedy) == (abs(shift) > 0.4)
-    assert fit.fitting_offset == pytest.approx(SITE.utc_offset + shift, abs=0.25)
+    found = examine(tower(shift=shift), SITE)
+    clock, text, grave = found.clock
+    assert clock.shift == pytest.approx(shift, abs=0.02) and clock.correlation > 0.85
+    assert grave == (abs(shift) > 1.5) and bool(text) == (abs(shift) > 0.4)
+    assert text in ("", *found.warnings, *found.refusals) and found.verdict == (2 if grave else int(bool(text)))
 
 
 def test_utc_stamps_and_wrong_signs_are_named():
-    assert "utc_offset 0" in fit_clock(tower(shift=8.0), SITE).remedy
-    east = SITE.model_copy(update={"longitude": 121.5})
-    remedy = fit_clock(SOUND, east).remedy
-    assert "longitude -121.5 (the other sign)" in remedy
-    assert "utc_offset -8 (the other sign)" in fit_clock(SOUND, SITE.model_copy(update={"utc_offset": 8})).remedy
-    assert "time_stamp: end" in fit_clock(tower(shift=0.5), SITE).remedy
-    found = examine(tower(shift=8.0), SITE)
-    assert found.verdict == 2 and "8.0 h after the sun" in found.refusals[0]
-    found = examine(tower(shift=0.5), SITE)
-    assert found.verdict == 1 and "30 min after the sun" in found.warnings[0]
+    def said(record, site=SITE):
+        return examine(record, site).clock.text
+
+    assert "comes 8.0 h later than the sun" in said(tower(shift=8.0)) and "utc_offset = 0 would" in said(
+        tower(shift=8.0)
+    )
+    assert "or longitude = -121.5" in said(SOUND, SITE.model_copy(update={"longitude": 121.5}))
+    assert "utc_offset = -8 would fit" in said(SOUND, SITE.model_copy(update={"utc_offset": 8}))
+    assert "end stamps read as start stamps" in said(tower(shift=0.5))
 
 
 def test_a_clock_that_cannot_be_judged():
-    assert fit_clock(tower(shortwave_in=np.zeros(48 * DAYS)), SITE) is None
-    assert fit_clock(tower(shortwave_in=np.random.default_rng(0).random(48 * DAYS) * 500), SITE) is None
-    assert fit_clock(SOUND, SITE, np.ones(48 * DAYS, dtype=bool)) is None
+    assert examine(tower(shortwave_in=np.zeros(48 * DAYS)), SITE).clock is None
+    assert examine(tower(shortwave_in=np.random.default_rng(0).random(48 * DAYS) * 500), SITE).clock is None
+    hidden = SOUND.assign(shortwave_in_stand_in=("time", np.ones(48 * DAYS, dtype=bool)))
+    assert examine(hidden, SITE).clock is None
     cloudy_days = SOUND.isel(time=slice(0, 96))
-    assert fit_clock(cloudy_days, SITE.model_copy(update={"longitude": -112.5})).remedy == ""  # 36 min, in two days
+    clock, text, _ = examine(cloudy_days, SITE.model_copy(update={"longitude": -112.5})).clock
+    assert (text, clock.days) == ("", 2) and abs(clock.shift) > 0.5  # 36 min, in two days
 
 
 def test_what_each_variable_costs():
@@ -155,40 +164,49 @@ def spiked(name, value):
 @pytest.mark.parametrize(
     ("variable", "changed", "text"),
     [
-        ("vapour_pressure", 3.0 * values("vapour_pressure"), "beyond saturation in"),
+        (
+            "vapour_pressure",
+            3.0 * values("vapour_pressure"),
+            "exceeds saturation at the air temperature by more than 5 % in",
+        ),
         ("shortwave_in", night_offset(), "W m-2 at night"),
         ("shortwave_in", 2.1 * values("shortwave_in"), "above the sun's own in"),
         ("shortwave_in", 0.4 * values("shortwave_in"), "of the sun's own"),
-        ("shortwave_in", copied_day(), "1 days are copies of the day before"),
-        ("air_temperature", hanging(), "one value for 15 h"),
+        ("shortwave_in", copied_day(), "repeats another day to the last digit on 1 day(s), first 2021-04-05"),
+        (
+            "air_temperature",
+            hanging(),
+            "keeps one value for 12 h or more: 30 half-hours in 1 run(s), first 11.5 from 2021-04-03 02:00",
+        ),
         ("friction_velocity", values("wind_speed") * 0.9, "above 0.6 of the wind speed in 100.0 %"),
         ("friction_velocity", np.where(np.arange(1440) % 10 == 0, 0.0, 0.3), "exactly 0 in 10.0 %"),
-        ("co2", 1.8 * values("co2"), "the air of these years held 415"),
+        ("co2", 1.8 * values("co2"), "has the median 747; the air of these years held 415"),
         ("pressure", values("pressure") - 9.0, "at 0 m one expects 101.3"),
         ("soil_water_content", 0.2 + 1e-4 * np.arange(1440) / 1440, "hardly varies"),
-        ("latent_heat", spiked("latent_heat", 9000.0), "1 measured half-hours outside -472.5 .. 945 (worst 9000)"),
-        ("nee", spiked("nee", -7777.0), "worst -7777"),
+        (
+            "latent_heat",
+            spiked("latent_heat", 9000.0),
+            "1 sample(s) outside the plausible range -517.5 to 967.5, first 9000 in row 7",
+        ),
+        ("nee", spiked("nee", -7777.0), "first -7777 in row 7"),
     ],
 )
 def test_what_looks_wrong_is_named_and_only_that(variable, changed, text):
-    found = doubts(tower(**{variable: changed}), SITE)
+    found = suspicions(tower(**{variable: changed}), SITE)
     assert {one.variable for one in found} == {variable}, found
     assert any(text in one.text and one.remedy for one in found), found
     examined = examine(tower(**{variable: changed}), SITE)
-    assert examined.verdict == 1 and any(warning.startswith(f"{variable}: ") for warning in examined.warnings)
+    assert examined.verdict == 1 and any(
+        warning.startswith(f"{variable} (column {variable}) ") for warning in examined.warnings
+    )
     assert any(variable in line for line in short_text(examined).splitlines()[1:])
 
 
 def test_stand_ins_are_not_suspected():
     record = tower(co2=np.full(1440, 700.0)).assign(co2_stand_in=("time", np.ones(1440, dtype=bool)))
-    assert doubts(record, SITE) == []
+    assert suspicions(record, SITE) == []
     one = next(one for one in examine(record, SITE).variables if one.variable == "co2")
     assert (one.stand_in, one.measured, one.missing) == (1.0, 0.0, 0.0)
-
-
-def test_longest_run():
-    assert longest_run(np.array([1.0, 1.0, 2.0, 2.0, 2.0, np.nan, np.nan, np.nan, np.nan, 3.0])) == 3
-    assert longest_run(np.full(4, np.nan)) == 1 and longest_run(np.array([5.0])) == 1
 
 
 def test_energy_balance():
@@ -211,7 +229,7 @@ def test_a_record_that_cannot_be_used():
     }
     assert "nothing was measured of air_temperature, shortwave_in" in examine(tower(**unmeasured), SITE).refusals[0]
     out_of_range = next(one for one in examine(tower(co2=spiked("co2", 1.0)), SITE).variables if one.variable == "co2")
-    assert out_of_range.suspicions == ("1 outside 200 .. 1500",)
+    assert out_of_range.said == ("co2 has 1 half-hours outside 200 .. 1500. They are left out; check the unit.",)
 
 
 def test_standard_time_of_a_place():
@@ -228,7 +246,7 @@ def test_files_that_lack_variables_are_examined_to_the_end(tmp_path):
     frame().drop(columns=["TA_F", "SWC_F_MDS_1"]).assign(USTAR=-9999, WS_F_QC=2).to_csv(path, index=False)
     found, dataset = examine_files(path, site=SITE)
     assert found.verdict == 2 and "air_temperature" not in dataset and "lai" not in dataset
-    missing = {one.variable for one in found.variables if one.suspicions[:1] == ("not in the file",)}
+    missing = {one.variable for one in found.variables if any("is not in the file" in text for text in one.said)}
     assert missing == {"air_temperature", "vapour_pressure", "soil_water_content", "lai"}
     wind = next(one for one in found.variables if one.variable == "wind_speed")
     assert (wind.measured, wind.filled, wind.flags) == (0.0, 1.0, "QC 0/0/100 %")
@@ -236,6 +254,28 @@ def test_files_that_lack_variables_are_examined_to_the_end(tmp_path):
     assert friction.stand_in == 1.0 and any("friction_velocity: a stand-in" in remark for remark in found.remarks)
     with pytest.raises(TowerFileError, match="no file"):
         examine_files(tmp_path / "absent.csv")
+
+
+def test_place_and_heights_of_an_alma_file(tmp_path):
+    met, flux = lookalikes.alma(lookalikes.weather(6), tmp_path)
+    found, dataset = examine_files(met, flux)
+    assert (found.site.name, found.site.canopy_height, found.place) == ("XX-Tst", 0.5, found.site)
+    assert abs(found.clock.clock.shift) < 0.1 and dataset["soil_temperature_stand_in"].all()
+    (tmp_path / "other").mkdir()
+    met, flux = lookalikes.alma(lookalikes.weather(6), tmp_path / "other", official=False, longitude=121.5)
+    found, _ = examine_files(met, flux)  # no heights, but a place
+    assert found.site is None and found.place == (38.1, 121.5, -8.0)
+    assert found.verdict == 2 and any("or longitude = -121.5" in text for text in found.refusals)
+    with pytest.raises(TowerFileError, match="or longitude = -121.5"):
+        read_tower(met, flux)
+
+
+def test_what_is_not_usable_is_refused_by_who_goes_on_to_use_it():
+    require_usable(examine(SOUND, SITE))
+    with pytest.raises(
+        TowerFileError, match="US-Fak: not usable: .* 8.0 h later than the sun .*utc_offset = 0 would fit"
+    ):
+        require_usable(examine(tower(shift=8.0), SITE))
 
 
 def test_findings_are_frozen():

@@ -16,7 +16,8 @@ from canveg_jax.io.leaf_area_radiation import (
     radiation_options,
     vegetation_index,
 )
-from canveg_jax.synthetic.solar import clear_sky_shortwave, sine_of_elevation
+from canveg_jax.io.sun import sine_of_elevation
+from canveg_jax.synthetic.solar import clear_sky_shortwave
 from tests.io.formats.test_fluxnet import frame
 
 SITE = Site(
@@ -37,7 +38,7 @@ def invented(days=365, site=SITE, largest=6.0):
     hour = middle.hour.to_numpy() + middle.minute.to_numpy() / 60.0
     day = middle.day_of_year.to_numpy(float)
     lai = 0.1 + 0.5 * (largest - 0.1) * (1.0 - np.cos(2 * np.pi * (day + hour / 24 - 1) / 365.0))
-    shortwave = clear_sky_shortwave(sine_of_elevation(day, hour, site.latitude, site.longitude, site.utc_offset))
+    shortwave = clear_sky_shortwave(sine_of_elevation(day, hour, site))
     index, visible = index_of(lai), 0.06 - 0.004 * lai
     infrared = visible * (1.0 + index) / (1.0 - index)
     photons = 2.1 * shortwave
@@ -114,7 +115,7 @@ def tower_frame(days=40):
     data = frame(rows=48 * days, start="2019-01-01 00:00")
     columns = {
         "PPFD_IN": light.photon_flux_in, "PPFD_OUT_1_1_1": -9999.0, "PPFD_OUT_1_2_1": light.photon_flux_out,
-        "SW_OUT": light.shortwave_out, "SW_IN_F": light.shortwave_in,
+        "SW_OUT": light.shortwave_out, "SW_IN_F": light.shortwave_in, "USTAR": 0.1 * data["WS_F"],
     }  # fmt: skip
     return data.assign(**columns), lai
 

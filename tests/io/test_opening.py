@@ -140,7 +140,7 @@ def test_archives_that_leave_a_choice_or_hold_nothing(tmp_path, text):
         (lambda t: b"%PDF-1.4 \x00\x01", "expected a CSV; it is a PDF"),
         (lambda t: lookalikes.workbook(lookalikes.bif()), "it is an Excel workbook. Save the sheet as CSV"),
         (lambda t: b"\xd0\xcf\x11\xe0\xa1\xb1", "it is an Excel workbook: save the sheet as CSV"),
-        (lambda t: b"\x89HDF\r\n\x1a\n123", "expected a CSV; it is a NetCDF"),
+        (lambda t: b"\x89HDF\r\n\x1a\n123", "broken.csv: the NetCDF file is damaged or incomplete. Download it again"),
         (lambda t: bytes(range(256)), "expected a CSV; it is no text"),
         (lambda t: b"", "format not recognised; it is empty"),
         (lambda t: t.split(b"\n")[0] + b"\n", "0 row.s.; at least two are needed"),

@@ -106,6 +106,9 @@ def test_metadata_in_a_configuration(tmp_path, workbook):
 
 def test_metadata_as_the_site_itself(workbook):
     assert as_site(str(workbook), {"measurement_height": 3.0}).name == "XX-Tst"
+    yaml_file = workbook.parent / "site.yaml"
+    yaml_file.write_text(f"metadata: {workbook.name}\nmeasurement_height: 3\n")
+    assert as_site(str(yaml_file)).name == "XX-Tst"  # the path starts from the folder of the YAML
     with pytest.raises(ValueError, match="preset and metadata are both given"):
         as_site({"preset": "US-Bi1", "metadata": str(workbook)})
 

@@ -115,7 +115,7 @@ def test_a_sensor_that_is_stuck_is_said(read, data):
     _, said = read(lookalikes.ameriflux(data, WS=wind))
     assert len(said) == 1
     assert (
-        "wind_speed (column WS) keeps one value for more than 2 days: 160 half-hours in 1 run(s), first 2.5 from 2019-06-03 02:00"
+        "wind_speed (column WS) keeps one value for 12 h or more: 160 half-hours in 1 run(s), first 2.5 from 2019-06-03 02:00"
         in said[0]
     )
     wind[100:260] = np.nan  # missing is not stuck
@@ -127,7 +127,9 @@ def test_days_that_are_there_twice_are_said(read, data):
     copied.iloc[480:576] = data.iloc[48:144].to_numpy()
     _, said = read(lookalikes.ameriflux(copied))
     assert (
-        len(said) == 1 and "2 day(s) repeat the weather of another day to the last digit, first 2019-06-11" in said[0]
+        len(said) == 1
+        and "repeats another day to the last digit on 2 day(s), first 2019-06-11 (so does vapour_pressure, wind_speed)"
+        in said[0]
     )
 
 

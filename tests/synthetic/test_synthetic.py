@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from canveg_jax import FORCING_TABLE, Forcing, Parameters, Site
 from canveg_jax.io import TARGET_TABLE, forcing_complete, vapour_pressure_deficit
 from canveg_jax.io.humidity import saturation_vapour_pressure_kpa
+from canveg_jax.io.sun import sine_of_elevation
 from canveg_jax.synthetic import (
     NOISE,
     SYNTHETIC_ARIDITY,
@@ -25,7 +26,7 @@ from canveg_jax.synthetic import (
 )
 from canveg_jax.synthetic.canopy_towers import synthetic_towers
 from canveg_jax.synthetic.processes import autoregressive, damped_wave, relax
-from canveg_jax.synthetic.solar import clear_sky_shortwave, sine_of_elevation
+from canveg_jax.synthetic.solar import clear_sky_shortwave
 from canveg_jax.synthetic.tower import measured_samples
 
 HUMID, ARID = SYNTHETIC_SITES["SYN-Hum"], SYNTHETIC_SITES["SYN-Ari"]
@@ -43,7 +44,7 @@ def sites(draw):
 
 def sine(weather, site):
     day, hour = weather["day_of_year"].values, weather["hour"].values
-    return sine_of_elevation(day, hour, site.latitude, site.longitude, site.utc_offset)
+    return sine_of_elevation(day, hour, site)
 
 
 @settings(max_examples=40)
@@ -94,7 +95,7 @@ def test_sun_agrees_with_pvlib(site):
     )
     ours = sine_of_elevation(
         middle.day_of_year.to_numpy(), middle.hour.to_numpy() + middle.minute.to_numpy() / 60,
-        site.latitude, site.longitude, site.utc_offset,
+        site,
     )  # fmt: skip
     difference = np.degrees(np.arcsin(ours)) - expected["elevation"].to_numpy()
     assert np.abs(difference).max() < 0.5

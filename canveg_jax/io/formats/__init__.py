@@ -14,6 +14,7 @@ from .ameriflux import AmerifluxBase
 from .base import ReadOptions as ReadOptions
 from .base import TowerFormat as TowerFormat
 from .csv import read_header
+from .described import Described
 from .fluxnet import Fluxnet
 from .fluxnet_ch4 import FluxnetCh4
 from .icos import IcosEtc
@@ -29,7 +30,7 @@ def register(tower_format: TowerFormat) -> None:
     FORMATS[tower_format.name] = tower_format
 
 
-for _known in (Prepared(), AmerifluxBase(), IcosEtc(), Alma(), FluxnetCh4(), Fluxnet()):
+for _known in (Described(), Prepared(), AmerifluxBase(), IcosEtc(), Alma(), FluxnetCh4(), Fluxnet()):
     register(_known)
 
 

@@ -20,7 +20,7 @@ import xarray as xr
 from ...spelling import did_you_mean
 from .. import humidity
 from ..arrays import Series
-from ..time_zone import standard_offset
+from ..time_zone import standard_offset, standard_time
 from ..timestamps import check_step
 from ..tower_dataset import Column, Target, TowerFileError, TowerTable
 from .base import ReadOptions, TowerFormat, co2_from_option
@@ -77,8 +77,10 @@ class Alma(TowerFormat):
 
     def advice(self, path: Path) -> str | None:
         """What a NetCDF holds that is of another kind."""
-        if not (names := variables_of(path)):
+        if not is_netcdf(path):
             return None
+        if not (names := variables_of(path)):
+            return f"{path.name}: the NetCDF file is damaged or incomplete. Download it again."
         return (
             f"{path.name}: a NetCDF file with {', '.join(sorted(names)[:8])}, ...; expected ALMA's names (Tair, "
             "SWdown, Wind, Qair, "
@@ -219,17 +221,26 @@ class AlmaFile:
             raise TowerFileError(
                 f"{self.label}: time has the units {units!r}; expected 'seconds since YYYY-MM-DD hh:mm:ss'."
             )
+        calendar = str(time.attrs.get("calendar", "standard"))
+        if calendar not in STANDARD_CALENDARS:
+            raise TowerFileError(
+                f"{self.label}: time has the calendar {calendar!r}; expected the standard calendar, with leap days. Measurements "
+                "have one: correct the attribute, or use the file as it was delivered."
+            )
         elapsed = np.asarray(time.values, dtype=np.float64)
         moments = pd.to_timedelta(np.rint(elapsed * UNITS[found[1]]), unit="s")
         start = pd.DatetimeIndex(origin.tz_localize(None) + moments)
         return start, check_step(start, self.label)
 
     def place(self) -> tuple[float, float, float] | None:
-        """Latitude, longitude and offset of the tower, if the file says where it is and in which zone."""
+        """Latitude, longitude and offset of the tower, if the file says where it is; the zone, which official files lack, is
+        then that of the place."""
         latitude, longitude, zone = self.scalar("latitude"), self.scalar("longitude"), self.time_zone()
-        if latitude is None or longitude is None or zone is None:
+        if latitude is None or longitude is None:
             return None
-        return latitude, longitude, zone
+        if zone is None and (there := standard_time(latitude, longitude)) is not None:
+            zone = there.utc_offset
+        return None if zone is None else (latitude, longitude, zone)
 
     def time_zone(self) -> float | None:
         """Hours east of UTC of the standard time, from the attribute `time_zone`, which official files lack."""
@@ -254,6 +265,7 @@ class AlmaFile:
         return {name: value for name, value in {**found, **heights}.items() if value not in (None, "")}  # pyright: ignore[reportReturnType]
 
 
+STANDARD_CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
 UNITS = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0, "days": 86400.0}
 
 
@@ -278,11 +290,16 @@ def opened(path: Path) -> Iterator[xr.Dataset]:
         raise TowerFileError(f"{path.name}: the NetCDF file is damaged or incomplete. Download it again.") from None
 
 
+def is_netcdf(path: Path) -> bool:
+    """Whether a file begins like a NetCDF."""
+    with path.open("rb") as content:
+        return content.read(4).startswith(KINDS)
+
+
 def variables_of(path: Path) -> set[str]:
     """Names of the variables of a NetCDF file; none if it is no (readable) NetCDF."""
-    with path.open("rb") as content:
-        if not content.read(4).startswith(KINDS):
-            return set()
+    if not is_netcdf(path):
+        return set()
     try:
         with opened(path) as dataset:
             return {str(name) for name in dataset.data_vars}

@@ -146,15 +146,23 @@ class TowerCsv:
             raise TowerFileError(f"{self.label} has no column '{name}'.{did_you_mean(name, self.header.names)}")
         return name
 
-    def read(self, columns: Iterable[str | None]) -> CsvColumns:
+    def read(
+        self, columns: Iterable[str | None], *, text: Sequence[str] | None = None, missing: Sequence[str] = ()
+    ) -> CsvColumns:
         """The given columns and those of the time stamps, in one pass over the file. None among them is left out.
+
+        Args:
+            columns: of numbers.
+            text: columns to read as text; default: those of the time stamps.
+            missing: texts that stand for a missing value, beside the usual ones.
 
         Raises:
             TowerFileError: a column that is asked for is there twice, rows are longer than the header, or the file is damaged.
         """
         header = self.header
-        text = [name for name in header.names if name.upper() in STAMP_NAMES]
-        wanted = list(dict.fromkeys([*text, *(header.calendar or ()), *(name for name in columns if name)]))
+        calendar = (header.calendar or ()) if text is None else ()
+        text = [name for name in header.names if name.upper() in STAMP_NAMES] if text is None else list(text)
+        wanted = list(dict.fromkeys([*text, *calendar, *(name for name in columns if name)]))
         positions = {name: self._position(name) for name in wanted}
         surplus = header.first_row[len(header.names) :]
         if any(field.strip() for field in surplus):
@@ -166,7 +174,7 @@ class TowerCsv:
         tokens = {name: str(position) for name, position in positions.items()}
         options = dict(
             sep=header.delimiter, decimal=header.decimal, header=None, names=[str(i) for i in range(width)],
-            usecols=sorted(tokens.values(), key=int), index_col=False, na_values=list(MISSING), keep_default_na=False,
+            usecols=sorted(tokens.values(), key=int), index_col=False, na_values=[*MISSING, *missing], keep_default_na=False,
             dtype={tokens[name]: str for name in text}, encoding=self.file.encoding, encoding_errors="replace",
             low_memory=False, skipinitialspace=True,
         )  # fmt: skip
@@ -260,6 +268,10 @@ class CsvColumns:
                     "(or -9999 or nothing where missing)."
                 )
         return {name: self._collected.column(name) for name in wanted}
+
+    def texts(self, name: str) -> list[str]:
+        """A column that was read as text; nothing where it is empty."""
+        return ["" if pd.isna(value) else str(value).strip() for value in self._collected.column(name)]
 
     def with_data(self, candidates: Mapping[str, Sequence[str]]) -> dict[str, str]:
         """For each variable the candidate that holds numbers in most half-hours (`choose_by_share`)."""

@@ -57,14 +57,14 @@ def test_what_cannot_be_used_has_exit_code_2(files, tmp_path, capsys):
     assert main(["doctor", forcings, fluxes, "--site", "wrong.yaml", "--out", "none"]) == 2
     printed = capsys.readouterr().out
     assert (
-        " h before the sun of the site; would fit: " in printed
-        and f"utc_offset {SITE.utc_offset:g}" in printed
+        " h earlier than the sun at " in printed
+        and f"utc_offset = {SITE.utc_offset:g} would fit" in printed
         and "verdict: not usable" in printed
     )
     assert list(tmp_path.iterdir()) == [tmp_path / "wrong.yaml"]
     pd.read_csv(forcings).drop(columns="eair").to_csv("dry.csv", index=False)
     assert main(["doctor", "dry.csv", "--out", "none"]) == 2
-    assert "vapour_pressure: not in the file: columns: {vapour_pressure: <column>}" in capsys.readouterr().out
+    assert "vapour_pressure is not in the file. Give columns: {vapour_pressure: <column>}" in capsys.readouterr().out
     assert main(["doctor", "absent.csv"]) == 2
     assert "canveg doctor: no file 'absent.csv'" in capsys.readouterr().err
     assert main(["doctor", forcings, "--site", "US-Bi2", "--out", "none"]) == 2
@@ -78,8 +78,11 @@ def test_verdicts_of_a_sound_and_of_a_doubtful_record():
     friction[:30] = np.nan
     text = report_text(examine(tower(friction_velocity=friction, co2=np.full(1440, 750.0)), SOUND_SITE))
     assert "  friction_velocity: 30 missing, 0 out of range, alone costs 30" in text and "2.1 %" in text
-    assert "  ! co2: median 750" in text and text.endswith("verdict: usable, with warnings")
-    assert "site: not given" in report_text(examine(tower()))
+    assert "  ! co2 (column co2) has the median 750" in text and text.endswith("verdict: usable, with warnings")
+    unknown = tower()
+    assert "heights not given" in report_text(examine(unknown))
+    del unknown.attrs["latitude"]
+    assert "site: not given" in report_text(examine(unknown))
 
 
 def test_states_of_the_bars():
