@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # brings JAX and xarray: help shall appear at once
     from canveg_jax.io.doctor import Examination, VariableFinding
 
 VERDICTS = ("usable", "usable, with warnings", "not usable")
-WIDTHS = (24, 26, 9, 8, 9, 9, 24)
+WIDTHS = (24, 26, 9, 8, 9, 9, 34)
+"""Characters of each column; the last holds a range with its unit, such as `-12.34 .. 45.67 umol m-2 s-1`."""
 
 
 def add_doctor(commands: Any) -> None:

@@ -60,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .training import run_training
 
             return run_training(arguments)
+        if not arguments:
+            _parser().print_help(sys.stderr)
+            return 2
         options = _parser().parse_args(arguments)
         return options.run(options)
     except KeyboardInterrupt as interrupt:

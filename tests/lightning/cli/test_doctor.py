@@ -45,6 +45,9 @@ def test_table_picture_and_exit_code(files, tmp_path, capsys):
         "clock: short-wave fits the sun with a shift of",
     ):
         assert text in printed
+    ranges = [line for line in printed.splitlines() if line.startswith(("soil_water_content", "nee", "co2"))]
+    assert [line.split("  ")[-1].strip() for line in ranges if line.startswith("nee")] == ["measured or filled"]
+    assert all(unit in " ".join(ranges) for unit in ("m3 m-3", "umol m-2 s-1", "umol mol-1"))  # whole units
     assert code == (1 if "! " in printed else 0)
     pixels = np.asarray(Image.open(tmp_path / "seen.png").convert("L"))
     assert min(pixels.shape) > 600 and 0.1 < (pixels < 100).mean() < 0.9
