@@ -45,7 +45,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
 
 # Notebooks: percent scripts, shown as they are. DOCS_EXECUTE=1 runs them (minutes) and shows what they print and draw.
-nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+nb_custom_formats = {".py": "percent_notebooks.read"}
 nb_execution_mode = "force" if os.environ.get("DOCS_EXECUTE") == "1" else "off"
 nb_execution_timeout = 1800
 nb_execution_raise_on_error = True

@@ -186,7 +186,7 @@ def test_keys_become_citations_outside_of_code():
 def test_docstrings_are_read_as_prose_with_code():
     said = docstrings.restructured(
         [
-            "`g = a*b` after [Ball1987]; 2 * 3, x_ and |y|.",
+            "`g = a*b` after [Ball1987]; 2 * 3, x_ and |y| (docs/faq.md, 1).",
             "",
             "    g = g0",
             "",
@@ -197,7 +197,7 @@ def test_docstrings_are_read_as_prose_with_code():
         ]
     )
     assert said == [
-        r"``g = a*b`` after :cite:t:`Ball1987`; 2 \* 3, x\_ and \|y\|.", "",
+        r"``g = a*b`` after :cite:t:`Ball1987`; 2 \* 3, x\_ and \|y\| (:doc:`docs/faq.md </faq>`, 1).", "",
         "::", "", "    g = g0", "",
         "Args:", "    x: ``a``.", "", "    more: b", "",
     ]  # fmt: skip

@@ -6,9 +6,11 @@ Sphinx reads reStructuredText, where a star or an underscore of plain prose is m
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 from source_keys import in_restructured_text
@@ -30,7 +32,10 @@ def prose(text: str) -> str:
 
 def _plain(text: str) -> str:
     escaped = re.sub(r"([*|])|(?<=\w)(_)(?!\w)", r"\\\1\2", text)
-    return in_restructured_text(re.sub(r"^( *)\\\* ", r"\1* ", escaped, flags=re.MULTILINE))  # items of a list stay such
+    escaped = re.sub(r"\bdocs/([a-z0-9-]+)\.md", r":doc:`docs/\1.md </\1>`", escaped)
+    return in_restructured_text(
+        re.sub(r"^( *)\\\* ", r"\1* ", escaped, flags=re.MULTILINE)
+    )  # items of a list stay such
 
 
 def restructured(lines: list[str]) -> list[str]:
@@ -94,14 +99,13 @@ def strings_below_constants(module: str) -> dict[str, str]:
 
 
 def constant_docstring(package: str, name: str) -> str | None:
-    """What is said of a public constant, which its package imports from the module that defines it."""
-    from importlib import import_module
-
+    """What is said of a public constant, in the module that defines it, wherever that is imported from; None if nothing."""
     place = public_names(package).get(name)
     if place is None:
         return None
-    module = import_module(place, package)
-    return strings_below_constants(module.__name__).get(name)
+    module = import_module(place, package).__name__
+    said = strings_below_constants(module).get(name)
+    return constant_docstring(module, name) if said is None else said
 
 
 OF_A_TUPLE = "Alias for field number"
@@ -113,8 +117,9 @@ def _skip(app, what, name, obj, skip, options) -> bool | None:
 
 
 def _process(app, what, name, obj, options, lines: list[str]) -> None:
-    if what == "data" and (said := constant_docstring(*name.rpartition(".")[::2])):
-        lines[:] = said.split("\n")
+    package, _, own_name = name.rpartition(".")
+    if what == "data" and (said := constant_docstring(package, own_name)):
+        lines[:] = inspect.cleandoc(said).split("\n")
     lines[:] = restructured(lines)
 
 

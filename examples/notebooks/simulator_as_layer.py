@@ -4,9 +4,9 @@
 # `bridges.jax2torch` knows nothing of canopies: any JAX function becomes a differentiable function of PyTorch. Here
 # the simulator is a differential equation, a bucket of soil water that rain fills, plants empty and gravity drains:
 #
-# $$\frac{dW}{dt} = P(t) - E_0 \, \frac{W}{W + h} - k \, W^b$$
+# $$\frac{dW}{dt} = P(t) - E_0 \, \frac{W}{W + h} - 100 \, k \left(\frac{W}{100}\right)^3$$
 #
-# It is solved in JAX by fourth-order Runge-Kutta steps, and a PyTorch network learns to say from the texture of a
+# It is solved in JAX by fourth-order Runge-Kutta steps of a day, and a PyTorch network learns to say from the texture of a
 # soil what `h` and `k` are, from nothing but records of soil water.
 
 # %%
@@ -24,25 +24,21 @@ jax.config.update("jax_enable_x64", True)
 # One soil, `[day]` of rain in, `[day]` of water out. `jax.lax.scan` makes the loop a part of the compiled program.
 
 # %%
-EXPONENT = 3.0
-STEPS_A_DAY = 4
 
 
 def water(rain, demand, half, drainage):
     """Soil water at the end of each day, mm; `rain`, `demand` in mm per day, `half` in mm, `drainage` per day at 100 mm."""
 
     def change(w, p, e):
-        return p - e * w / (w + half) - 100.0 * drainage * (w / 100.0) ** EXPONENT
+        return p - e * w / (w + half) - 100.0 * drainage * (w / 100.0) ** 3
 
     def day(w, weather):
         p, e = weather
-        h = 1.0 / STEPS_A_DAY
-        for _ in range(STEPS_A_DAY):
-            k1 = change(w, p, e)
-            k2 = change(w + h / 2 * k1, p, e)
-            k3 = change(w + h / 2 * k2, p, e)
-            k4 = change(w + h * k3, p, e)
-            w = w + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        k1 = change(w, p, e)
+        k2 = change(w + k1 / 2, p, e)
+        k3 = change(w + k2 / 2, p, e)
+        k4 = change(w + k3, p, e)
+        w = w + (k1 + 2 * k2 + 2 * k3 + k4) / 6
         return w, w
 
     _, record = jax.lax.scan(day, jnp.full_like(half, 60.0), (rain, demand))

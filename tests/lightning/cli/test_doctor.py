@@ -53,6 +53,19 @@ def test_table_picture_and_exit_code(files, tmp_path, capsys):
     assert min(pixels.shape) > 600 and 0.1 < (pixels < 100).mean() < 0.9
 
 
+def test_the_site_of_a_training_configuration(files, tmp_path, capsys):
+    forcings, fluxes, site = files
+    tower = {"site": site, "forcings": forcings, "fluxes": fluxes}
+    config = {"data": {"towers": [tower], "site_options": {"measurement_height": 4.5}}, "model": {}}
+    (tmp_path / "fit.yaml").write_text(yaml.safe_dump(config))
+    assert main(["doctor", forcings, fluxes, "--site", "fit.yaml", "--out", "none"]) < 2
+    assert f"{SITE.latitude:g} N" in (printed := capsys.readouterr().out) and "measured at 4.5 m" in printed
+    config["data"]["towers"].append(tower)
+    (tmp_path / "fit.yaml").write_text(yaml.safe_dump(config))
+    assert main(["doctor", forcings, fluxes, "--site", "fit.yaml", "--out", "none"]) == 2
+    assert "a configuration of 2 towers; expected one" in capsys.readouterr().err
+
+
 def test_what_cannot_be_used_has_exit_code_2(files, tmp_path, capsys):
     forcings, fluxes, site = files
     wrong = yaml.safe_load(Path(site).read_text()) | {"utc_offset": SITE.utc_offset + 6}
