@@ -159,7 +159,7 @@ def test_there_are_commands():
 
 @pytest.mark.parametrize(("page", "line"), commands())
 def test_the_commands_are_understood(page, line):
-    arguments = shlex.split(line, comments=True)[1:]
+    arguments = shlex.split(re.sub(r"<[^>]*>", "FOLDER", line), comments=True)[1:]  # <folder with US-Bi1/> and its kind
     if arguments[0] in TRAINING or "--help" in arguments:
         return  # the parser of training is LightningCLI's, which tests/lightning/cli tries
     assert _parser().parse_args(arguments).run
@@ -215,4 +215,4 @@ def test_links_lead_to_pages_or_downloads():
     )
     assert repository_files.links_of_the_site(
         "[n](tower_to_report.py) [l](../../docs/learning.md)", "examples/notebooks"
-    ) == ("[n](/notebooks/tower_to_report.py) [l](/learning.md)")
+    ) == ("{doc}`n </notebooks/tower_to_report>` [l](/learning.md)")

@@ -39,7 +39,8 @@ def links_of_the_site(text: str, folder: str) -> str:
         if inside.startswith("docs/"):
             return f"[{label}](/{inside.removeprefix('docs/')}{anchor})"
         if inside.startswith(NOTEBOOKS):
-            return f"[{label}](/notebooks/{inside.removeprefix(NOTEBOOKS)}{anchor})"
+            # The role, as MyST would follow the link of docs/notebooks and find no page in examples.
+            return f"{{doc}}`{label.strip('`')} </notebooks/{path.stem}>`"
         if page := PAGES.get(inside):
             return f"[{label}](/{page}{anchor})"
         return f"{{download}}`{label.strip('`')} </../{inside}>`"
