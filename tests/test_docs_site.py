@@ -149,7 +149,8 @@ def commands() -> list[tuple[str, str]]:
     found = []
     for path in [ROOT / "README.md", *PAGES]:
         for block in re.findall(r"^```(?:sh)?\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE):
-            found += [(path.name, line) for line in block.splitlines() if line.startswith("canveg ")]
+            lines = block.replace("\\\n", " ").splitlines()  # a backslash goes on in the next line
+            found += [(path.name, line) for line in lines if line.startswith("canveg ")]
     return found
 
 
