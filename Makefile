@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench test-docs test-types test-package test-newest test-oldest clean
+.PHONY: demo test lint bench docs docs-links test-docs test-types test-package test-newest test-oldest clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,9 +22,23 @@ demo: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest $(ARGS)
 
-# The pages: their examples run, their links and paths resolve.
+# The pages: their examples run, their links and paths resolve, what they name and quote exists.
 test-docs: $(INSTALLED)
-	$(BIN)/python -m pytest tests/test_docs.py tests/bridges/test_docs.py
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_docs_site.py tests/bridges/test_docs.py
+
+# The pages as a site, in build/docs/index.html; a warning is an error, a link of a page to another that leads nowhere too.
+# DOCS_EXECUTE=1 make docs runs the notebooks (minutes) and shows what they print and draw.
+$(VENV)/.installed-docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $@
+
+SPHINX := $(BIN)/python -m sphinx --fail-on-warning --keep-going --doctree-dir build/doctrees
+docs: $(VENV)/.installed-docs
+	$(SPHINX) --builder html docs build/docs
+
+# Links to other sites; needs the network.
+docs-links: $(VENV)/.installed-docs
+	$(SPHINX) --builder linkcheck docs build/links
 
 # Shapes and types of canveg_jax checked at run time, in the tests of the equations. The front doors take more than they say
 # (lists, whole numbers) and refuse the rest with messages of their own, so their tests are not among them.
@@ -62,4 +76,4 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.canopy_table .cache/bench.json --out benchmarks/RESULTS.md
 
 clean:
-	rm -rf $(VENV) .venv-newest .venv-oldest .cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .venv-newest .venv-oldest .cache build docs/api/generated docs/physics/generated .pytest_cache .ruff_cache .hypothesis *.egg-info

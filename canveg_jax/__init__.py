@@ -1,5 +1,7 @@
 """CanVeg: a multilayer canopy solved to convergence in JAX, with exact implicit derivatives."""
 
+from typing import TYPE_CHECKING
+
 from .canopy import Canopy as Canopy
 from .canopy import Diagnostics as Diagnostics
 from .canopy import NotConvergedWarning as NotConvergedWarning
@@ -30,6 +32,9 @@ from .stress import TrainableStress as TrainableStress
 from .stress import soil_moisture_stress as soil_moisture_stress
 from .transforms import constrain as constrain
 from .transforms import unconstrain as unconstrain
+
+if TYPE_CHECKING:
+    from .io import read_tower as read_tower
 
 
 def __getattr__(name: str):

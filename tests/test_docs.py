@@ -1,4 +1,4 @@
-"""The Markdown pages point at files that exist."""
+"""The Markdown pages and the notebooks point at files that exist."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/notebooks/*.py")]
+    if "generated" not in path.parts
+)
 FOLDERS = "canveg_jax|bridges|lightning_modules|tests|benchmarks|examples|docs"
 
 

@@ -46,11 +46,11 @@ def read_tower(
 
     The format is recognised by the file's content: FLUXNET / ONEFlux (SUBSET, FULLSET or FLUXMET, HH or HR; also ICOS),
     FLUXNET-CH4, AmeriFlux BASE, the METEO and FLUXES of ICOS, PLUMBER2 / ALMA NetCDF, the prepared pair of files of
-    JAX-CanVeg, or
-    one registered with `canveg_jax.io.formats.register`. CSVs may be packed (gzip; zip as the networks deliver it) and in any
-    usual encoding. Columns are selected by name, of several that would do the one with most half-hours. Missing values stay
-    NaN; nothing but leaf area is interpolated, nothing is clipped or scaled (a site's `lai_scale` and the model's floors act
-    inside the model). A column whose unit can only be another one is converted, with a warning, or refused.
+    JAX-CanVeg, or one registered with `canveg_jax.io.formats.register`. CSVs may be packed (gzip; zip as the networks
+    deliver it) and in any usual encoding. Columns are selected by name, of several that would do the one with most
+    half-hours. Missing values stay NaN; nothing but leaf area is interpolated, nothing is clipped or scaled (a site's
+    `lai_scale` and the model's floors act inside the model). A column whose unit can only be another one is converted, with
+    a warning, or refused.
 
     Args:
         forcings: the file with the weather (FLUXNET and AmeriFlux files hold the fluxes as well).
@@ -58,10 +58,9 @@ def read_tower(
         site: adds name, coordinates and UTC offset to the attributes; clock and place of the file are checked with it.
         time_stamp: for files with a single time stamp, which end of the interval it marks. Default: what its name says
             (TIMESTAMP_END, TIMESTAMP_START). Files with both stamps need no choice.
-        lai: leaf area index: a number, a column name, or a table of dates (`canveg_jax.io.lai.lai_table`): a series or
-        frame, a list
-            of [date, number], a CSV with date,lai, a MODIS subset, a BIF. Tables are drawn linearly over up to 30 days. Needed
-            for FLUXNET and AmeriFlux; for other files it replaces their LAI.
+        lai: leaf area index: a number, a column name, or a table of dates (`canveg_jax.io.lai.lai_table`): a series or frame, a
+            list of [date, number], a CSV with date,lai, a MODIS subset, a BIF. Tables are drawn linearly over up to 30 days.
+            Needed for FLUXNET and AmeriFlux; for other files it replaces their LAI.
         co2: umol mol-1, used if the file has no CO2 column.
         columns: canonical name -> file column, where the default choice is not wanted, for example
             `{"latent_heat": "LE_CORR", "soil_temperature": "TS_F_MDS_4"}`. A column given for `vapour_pressure` of
@@ -90,9 +89,8 @@ def read_tower(
         * `<variable>_stand_in` (boolean) for each variable that holds a stand-in anywhere.
 
         Units, meaning and source column are in each variable's `attrs`, with what was converted (`converted`) and counted;
-        format,
-        step, file names, their SHA-256 and the choices among columns (`choices`) in the dataset's. Samples of a flux outside its
-        plausible range, or discarded by a flag, are not measured.
+        format, step, file names, their SHA-256 and the choices among columns (`choices`) in the dataset's. Samples of a flux
+        outside its plausible range, or discarded by a flag, are not measured.
 
     Raises:
         TowerFileError: unknown format, missing column, unit that cannot be right, no LAI, a sun more than 1.5 hours off.

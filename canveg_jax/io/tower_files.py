@@ -25,9 +25,8 @@ class TowerFiles:
 
     Args:
         site: name of a preset (`US-Bi1`), path of a site YAML or of a file with metadata (`canveg_jax.io.place.read_site`:
-        BIF, the
-            zip that holds it, ALMA NetCDF), or a mapping of site constants, in which `preset: NAME` or `metadata: FILE` give
-            those that are not there.
+            BIF, the zip that holds it, ALMA NetCDF), or a mapping of site constants, in which `preset: NAME` or
+            `metadata: FILE` give those that are not there.
         forcings: file with the weather (FLUXNET and AmeriFlux files hold the fluxes as well).
         fluxes: file with the fluxes, where it is a second one (prepared pair, ICOS, ALMA).
         test_forcings: the same for the test period; without it the end of the record can be the test part.

@@ -7,13 +7,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from .readiness import require_packages, require_place
 
 if TYPE_CHECKING:  # brings JAX and xarray: help shall appear at once
     from canveg_jax.io.doctor import Examination, VariableFinding
+    from canveg_jax.site import Site
 
 VERDICTS = ("usable", "usable, with warnings", "not usable")
-WIDTHS = (24, 26, 9, 8, 9, 9, 24)
+WIDTHS = (24, 26, 9, 8, 9, 9, 34)
+"""Characters of each column; the last holds a range with its unit, such as `-12.34 .. 45.67 umol m-2 s-1`."""
 
 
 def add_doctor(commands: Any) -> None:
@@ -21,7 +25,9 @@ def add_doctor(commands: Any) -> None:
     doctor = commands.add_parser("doctor", help="examine tower files: what is there, what is missing, what looks wrong")
     doctor.add_argument("forcings", type=Path, metavar="FILE", help="weather (FLUXNET and AmeriFlux: fluxes as well)")
     doctor.add_argument("fluxes", type=Path, nargs="?", metavar="FILE2", help="fluxes of a pair of files")
-    doctor.add_argument("--site", metavar="SITE", help="YAML of site constants, or the name of a preset")
+    doctor.add_argument(
+        "--site", metavar="SITE", help="YAML of site constants or of a training with one tower, or the name of a preset"
+    )
     doctor.add_argument("--lai", help="leaf area index: a number, a column, or radiation")
     doctor.add_argument(
         "--out", type=Path, metavar="FILE.png", help="picture to write (default: doctor.png; none: no picture)"
@@ -37,11 +43,10 @@ def run_doctor(options: argparse.Namespace) -> int:
     if wanted:
         require_place(out)
     from canveg_jax.io.doctor import examine_files
-    from canveg_jax.io.tower_files import as_site
     from canveg_jax.runtime import prepare_jax
 
     prepare_jax()
-    site = None if options.site is None else as_site(options.site)
+    site = None if options.site is None else site_of(options.site)
     examination, dataset = examine_files(options.forcings, options.fluxes, site, lai=_number_or_name(options.lai))
     print(report_text(examination))
     if wanted:
@@ -50,6 +55,27 @@ def run_doctor(options: argparse.Namespace) -> int:
 
         print(f"picture: {os.fspath(save_figure(doctor_figure(dataset, examination), out))}")
     return examination.verdict
+
+
+def site_of(named: str) -> Site:
+    """The site of a preset, of a file of constants, or of a configuration of `canveg fit` with one tower.
+
+    Raises:
+        ValueError: unknown preset, constants that cannot be right, or a configuration of several towers.
+    """
+    from canveg_jax.io.tower_files import TowerFiles, as_site
+
+    content = (
+        yaml.safe_load(Path(named).read_text(encoding="utf-8")) if Path(named).suffix in (".yaml", ".yml") else None
+    )
+    if not (isinstance(content, dict) and isinstance(data := content.get("data"), dict)):
+        return as_site(named)
+    towers = data.get("towers") or []
+    if len(towers) != 1:
+        raise ValueError(
+            f"--site: {named} is a configuration of {len(towers)} towers; expected one. Give the YAML of the site's constants."
+        )
+    return TowerFiles(**towers[0]).inside(data.get("folder")).build_site(data.get("site_options") or {})
 
 
 def _number_or_name(lai: str | None) -> float | str | None:

@@ -71,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .finetune import run_finetune
 
             return run_finetune(arguments)
+        if not arguments:
+            _parser().print_help(sys.stderr)
+            return 2
         options = _parser().parse_args(arguments)
         code = options.run(options)
         sys.stdout.flush()  # whether anybody still reads is seen here, and not when the interpreter ends

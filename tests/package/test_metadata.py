@@ -19,6 +19,7 @@ OPTIONAL = [
     Requirement(text) for extra in ("places", "bayes", "bmi") for text in PROJECT["optional-dependencies"][extra]
 ]
 """Imported where they are there, not needed otherwise."""
+DOCS = [Requirement(text) for text in PROJECT["optional-dependencies"]["docs"]]
 PACKAGES = ("canveg_jax", "bridges", "lightning_modules")
 NEEDED_UNSEEN = {
     "flatbuffers": "jax.export writes programs with it",
@@ -49,7 +50,7 @@ def test_what_is_imported_is_declared_and_the_other_way_round():
 
 
 @pytest.mark.parametrize(
-    "requirement", [*RUNTIME, *DEVELOPMENT, *EXPERIMENTS, *OPTIONAL], ids=lambda requirement: requirement.name
+    "requirement", [*RUNTIME, *DEVELOPMENT, *EXPERIMENTS, *OPTIONAL, *DOCS], ids=lambda requirement: requirement.name
 )
 def test_each_dependency_has_one_exact_version_in_its_range(requirement):
     pins = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]

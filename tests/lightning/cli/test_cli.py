@@ -242,6 +242,12 @@ def test_towers_lists_every_preset(capsys):
     assert all(name in shown for name in cv.SITES) and "121.49933" in shown
 
 
+def test_without_a_command_the_help_is_shown(capsys):
+    assert main([]) == 2
+    shown = capsys.readouterr().err
+    assert "canveg doctor FILE" in shown and "CANVEG_CACHE" in shown
+
+
 def test_help_needs_no_heavy_import():
     probe = "import sys; from lightning_modules.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     probe += "print(sorted({'torch', 'jax', 'lightning', 'xarray'} & set(sys.modules)))"

@@ -45,9 +45,25 @@ def test_table_picture_and_exit_code(files, tmp_path, capsys):
         "clock: short-wave fits the sun with a shift of",
     ):
         assert text in printed
+    ranges = [line for line in printed.splitlines() if line.startswith(("soil_water_content", "nee", "co2"))]
+    assert [line.split("  ")[-1].strip() for line in ranges if line.startswith("nee")] == ["measured or filled"]
+    assert all(unit in " ".join(ranges) for unit in ("m3 m-3", "umol m-2 s-1", "umol mol-1"))  # whole units
     assert code == (1 if "! " in printed else 0)
     pixels = np.asarray(Image.open(tmp_path / "seen.png").convert("L"))
     assert min(pixels.shape) > 600 and 0.1 < (pixels < 100).mean() < 0.9
+
+
+def test_the_site_of_a_training_configuration(files, tmp_path, capsys):
+    forcings, fluxes, site = files
+    tower = {"site": site, "forcings": forcings, "fluxes": fluxes}
+    config = {"data": {"towers": [tower], "site_options": {"measurement_height": 4.5}}, "model": {}}
+    (tmp_path / "fit.yaml").write_text(yaml.safe_dump(config))
+    assert main(["doctor", forcings, fluxes, "--site", "fit.yaml", "--out", "none"]) < 2
+    assert f"{SITE.latitude:g} N" in (printed := capsys.readouterr().out) and "measured at 4.5 m" in printed
+    config["data"]["towers"].append(tower)
+    (tmp_path / "fit.yaml").write_text(yaml.safe_dump(config))
+    assert main(["doctor", forcings, fluxes, "--site", "fit.yaml", "--out", "none"]) == 2
+    assert "a configuration of 2 towers; expected one" in capsys.readouterr().err
 
 
 def test_what_cannot_be_used_has_exit_code_2(files, tmp_path, capsys):
