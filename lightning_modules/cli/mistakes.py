@@ -9,6 +9,7 @@ import errno
 import re
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 THEIRS = ("lightning", "pytorch_lightning", "jsonargparse", "torchmetrics")
 """Packages whose own refusals (any TypeError, RuntimeError or AttributeError raised inside them) are shown as one line."""
@@ -41,6 +42,8 @@ def explained(error: BaseException) -> str | None:
     """The line to show for an error that the user can mend; None for a defect."""
     if isinstance(error, OSError) and error.errno in REMEDIES:
         return f"{error}. {REMEDIES[error.errno]}"
+    if type(error).__module__.startswith("pydantic"):
+        return _of_a_record(error)
     for pattern, meaning in KNOWN.items():
         if found := re.search(pattern, str(error)):
             return found.expand(meaning)
@@ -50,6 +53,16 @@ def explained(error: BaseException) -> str | None:
         text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
         return " ".join(text.split("\n\n")[0].split()) if type(error).__module__.split(".")[0] in THEIRS else text
     return None
+
+
+def _of_a_record(error: Any) -> str:
+    """The fields of a record (`Site`, a YAML) that pydantic refuses, without the addresses of its pages."""
+    refused = []
+    for one in error.errors(include_url=False):
+        given = "" if one["type"] == "missing" else f" (got {one['input']!r})"
+        name = ".".join(map(str, one["loc"]))
+        refused.append(f"{name}: {one['msg'].removeprefix('Value error, ')}{given}" if name else one["msg"])
+    return f"{error.title}: {'; '.join(refused)}"
 
 
 def expected_errors() -> tuple[type[BaseException], ...]:

@@ -37,6 +37,7 @@ from ..models.precision import check_precision
 from ..models.residual import CHECKPOINT, ResidualSettings, load_residual, train_residual, with_residual
 from ..models.sensitivities import sensitivities, sensitivity_figure
 from .accelerator import choose_accelerator, look
+from .parser import TrainingParser
 from .readiness import require_checkpoint, require_packages, require_place
 from .run_folder import claim_folder, find_last, next_folder
 
@@ -98,6 +99,7 @@ class TrainingCLI(LightningCLI):
                     "init_args": {"save_dir": "runs", "name": "canveg"},
                 },
             },
+            parser_class=TrainingParser,
             parser_kwargs={"prog": "canveg", "description": "Train and use hybrid canopies."},
             auto_configure_optimizers=False,
         )
@@ -145,6 +147,10 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse what cannot go well. Without validation, checkpoint and early stopping watch the training loss."""
         config = self.settings
+        if not config.data.towers:
+            raise ValueError(
+                "data.towers names no tower. Give a configuration that does: --config examples/us_bi1.yaml, or one of your own."
+            )
         check_precision(config.trainer.precision, config.data.dtype)
         _check_strategy(config.trainer.strategy)
         if self.arguments[0] == "fit":

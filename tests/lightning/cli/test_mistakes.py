@@ -91,7 +91,10 @@ def test_output_that_nobody_reads_ends_the_command_in_silence():
         (["--model.tunable=[kbal]"], "Did you mean 'kball'"),
         (["--model.stress={module: in_loop, inputs: [leaf_vdp]}"], "Did you mean 'leaf_vpd'?"),
         (["--data.folder=nowhere"], "does not exist"),
-        (["--model.netwrk_lr=1"], "netwrk_lr"),
+        (["--model.netwrk_lr=1"], "Did you mean 'model.network_lr'?"),
+        (["--trainer.max_epohcs=1"], "Did you mean 'trainer.max_epochs'?"),
+        (["--config=nowhere.yaml"], "File does not exist"),
+        (["--data.towers=[]"], "data.towers names no tower"),
         (["--model.network_lr=fast"], 'Parser key "model.network_lr"'),
         (["--output.intervals=[90]"], "a level is a share between 0 and 1, such as 0.9; got 90"),
         (["--output.calibrate_on=[test]"], "so they cannot be calibrated on it"),
@@ -201,6 +204,17 @@ def test_errors_of_other_packages_are_explained(error, line, monkeypatch, capsys
     for ends, said in ((True, 0), (False, 2)):
         monkeypatch.setattr(front, "_ends", lambda parent, ends=ends: ends)
         assert len(lines_of(capsys, ["fit"])) == said
+
+
+def test_fields_of_a_record_are_named_without_the_pages_of_pydantic():
+    with pytest.raises(ValueError) as caught:
+        cv.Site.model_validate(
+            {"name": "X", "latitude": "far", "longitude": 0.0, "utc_offset": 0.0, "canopy_height": 1.0}
+        )
+    said = explained(caught.value)
+    assert said is not None and "\n" not in said and "errors.pydantic.dev" not in said
+    assert said.startswith("Site: ") and "latitude: " in said and "(got 'far')" in said
+    assert "measurement_height: Field required" in said
 
 
 def test_a_place_that_takes_no_files(tmp_path):
