@@ -158,10 +158,10 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(fit, capsys, monkeyp
     checkpoint = "runs/us_hn1/version_0/checkpoints/last.ckpt"
     assert said.startswith("canveg fit: interrupted; fit with --ckpt_path ") and checkpoint in said
     assert torch.load(checkpoint, weights_only=True)["epoch"] == 1  # whose last step is the one of the interrupt
-    again = [*fit, "--ckpt_path", "last", "--trainer.max_epochs=2", "--output.after_fit=false"]
+    again = [*fit, "--ckpt_path", "last", "--output.after_fit=false"]
     assert main(again) == 0
     last = torch.load("runs/us_hn1/version_1/checkpoints/last.ckpt", weights_only=True)
-    assert last["epoch"] == 1 and last["global_step"] == 4
+    assert last["epoch"] == 2 and last["global_step"] == 6
 
 
 def test_what_is_needed_at_the_end_is_asked_for_at_the_start(fit, capsys, monkeypatch):

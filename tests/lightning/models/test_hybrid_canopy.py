@@ -104,12 +104,12 @@ def test_names_in_checkpoints_are_these():
     assert set(hybrid.hparams) == {
         "sites", "tunable", "parameters", "stress", "le_weight", "weights", "loss", "network_lr", "parameter_lr",
         "weight_decay", "prior_weight", "schedule", "per_site", "solver", "warm_start", "closures", "observation", "stages",
-        "freeze", "random_error", "conductance", "max_failed_share",
+        "freeze", "random_error", "conductance", "max_failed_share", "likelihood",
     }  # fmt: skip
     pure = FluxNetwork(["lai"], [4])
     assert set(pure.state_dict()) == shared | perceptron | {"input_mean", "input_sd", "target_mean"}
     assert set(pure.hparams) == {
-        "inputs", "hidden", "activation", "le_weight", "weights", "loss", "lr", "weight_decay", "random_error", "gru"
+        "inputs", "hidden", "activation", "le_weight", "weights", "loss", "lr", "weight_decay", "random_error", "gru", "likelihood",
     }  # fmt: skip
     closures = {"capacity": {"hidden": [4], "inputs": ["lai"]}}
     full = HybridCanopy(
