@@ -105,7 +105,7 @@ def test_published_benchmarks_of_real_towers(shared, name, fluxes, climatology, 
         for kind in ("forcings", fluxes, "forcings-test", f"{fluxes}-test")
     ]
     data = FluxTowerDataModule(towers=[TowerFiles(name, *files, mask_interpolated=False)], val_every=0)
-    # The clock of the test record of US-Hn1 is on daylight saving time for ten weeks; its CO2 and pressure stand still for some days.
+    # The clock of the test record of US-Hn1 is on daylight saving time for ten weeks; its CO2 stands still for days.
     with pytest.warns(TowerDataWarning) if name == "US-Hn1" else nullcontext() as said:
         data.setup()
     words = " ".join(str(one.message) for one in said) if name == "US-Hn1" else ""

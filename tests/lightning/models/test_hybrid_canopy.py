@@ -109,7 +109,8 @@ def test_names_in_checkpoints_are_these():
     pure = FluxNetwork(["lai"], [4])
     assert set(pure.state_dict()) == shared | perceptron | {"input_mean", "input_sd", "target_mean"}
     assert set(pure.hparams) == {
-        "inputs", "hidden", "activation", "le_weight", "weights", "loss", "lr", "weight_decay", "random_error", "gru", "likelihood",
+        "inputs", "hidden", "activation", "le_weight", "weights", "loss", "lr", "weight_decay", "random_error", "gru",
+        "likelihood",
     }  # fmt: skip
     closures = {"capacity": {"hidden": [4], "inputs": ["lai"]}}
     full = HybridCanopy(
