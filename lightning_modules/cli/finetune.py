@@ -107,12 +107,21 @@ class FinetuneCLI(TrainingCLI):
         shares = {part: shares_beyond(rows, statistics, names, sites) for part, rows in parts.items()}
         if text := extrapolation_text(shares):
             rank_zero_info(f"compared with what {self.origin} was trained on: {text}")
-        if self.trainer.is_global_zero and not self.settings.trainer.fast_dev_run:
-            with replacing(Path(self.trainer.log_dir or ".") / FINETUNED) as temporary:
-                temporary.write_text(
-                    json.dumps({"from": str(self.origin), "free": self.free, "run": self.stored.run}, indent=1)
-                )
         super().fit(**arguments)
+
+    def _run(self, what: str, arguments: dict[str, Any]) -> Any:
+        """The folder of the run keeps where the model comes from, however training ends (before, Lightning wants it empty)."""
+        try:
+            return super()._run(what, arguments)
+        finally:
+            if what == "fit" and self.trainer.is_global_zero and not self.settings.trainer.fast_dev_run:
+                self._record(Path(self.trainer.log_dir or "."))
+
+    def _record(self, folder: Path) -> None:
+        record = {"from": str(self.origin), "free": self.free, "run": self.stored.run}
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / FINETUNED) as temporary:
+            temporary.write_text(json.dumps(record, indent=1))
 
 
 def _specified(name: str, asked: Any) -> Any:
