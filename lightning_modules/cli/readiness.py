@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 
@@ -38,18 +39,26 @@ def require_place(path: str | os.PathLike) -> None:
         raise OSError(error.errno, f"cannot write {path}, as {folder} takes no files ({error.strerror})") from error
 
 
-def require_checkpoint(path: str) -> None:
+def require_checkpoint(path: str, named: Collection[str] = ()) -> None:
     """Make sure that a checkpoint can be read (`best`, `last` and the like are left to Lightning).
+
+    Args:
+        path: of the checkpoint. Lightning makes the model from the settings that it holds.
+        named: class paths of the user's own configuration, which these may name as well.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: the file is no checkpoint, asks for code, or is of a later version.
+        ValueError: the file is no checkpoint, asks for code, names a class that the configuration does not, or is of a later
+            version.
     """
     from ..checkpoints.format import read_checkpoint
+    from ..sharing.stored_model import refuse_foreign_classes
 
     if path in ("best", "last", "hpc") or "://" in path or ":" in path.split("/")[0]:
         return
     try:
-        read_checkpoint(path)
+        content = read_checkpoint(path)
+        remedy = "name {class_path} in the configuration as well (the config.yaml of the run does)"
+        refuse_foreign_classes(content.get("hyper_parameters", {}), named, path, remedy)
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"ckpt_path: {error}") from error

@@ -36,6 +36,7 @@ from ..models.hybrid_canopy import HybridCanopy
 from ..models.precision import check_precision
 from ..models.residual import CHECKPOINT, ResidualSettings, load_residual, train_residual, with_residual
 from ..models.sensitivities import sensitivities, sensitivity_figure
+from ..sharing.stored_model import class_paths
 from .accelerator import choose_accelerator, look
 from .parser import TrainingParser
 from .readiness import require_checkpoint, require_packages, require_place
@@ -111,7 +112,8 @@ class TrainingCLI(LightningCLI):
         if settings.get("ckpt_path") == "last":
             settings.ckpt_path = find_last(settings)
         if settings.get("ckpt_path") is not None:
-            require_checkpoint(str(settings.ckpt_path))
+            named = {path for _, path in class_paths(settings.model.as_dict())}
+            require_checkpoint(str(settings.ckpt_path), named)
 
     @property
     def settings(self) -> Namespace:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lightning.pytorch.cli import instantiate_class
 from torch import nn
 
 from canveg_jax.spelling import unknown
@@ -128,13 +128,17 @@ def _foreign_network(name: str, specification: Any) -> nn.Module:
             f"{specification!r}. If a checkpoint names a class of yours, build it and pass it: "
             f"HybridCanopy.load_from_checkpoint(path, closures={{'{name}': MyModule()}})."
         )
+    path = str(specification["class_path"])
+    module, _, class_name = path.rpartition(".")
     try:
-        module = instantiate_class((), dict(specification))
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"closure {name}: {specification['class_path']} cannot be built ({error}).") from error
-    if not isinstance(module, nn.Module):
-        raise ValueError(f"closure {name}: {specification['class_path']} is no torch.nn.Module.")
-    return module
+        kind = getattr(importlib.import_module(module), class_name)
+        if not (
+            isinstance(kind, type) and issubclass(kind, nn.Module)
+        ):  # seen before it is called: it may be any function
+            raise ValueError(f"closure {name}: {path} is no torch.nn.Module.")
+        return kind(**specification.get("init_args", {}))
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ValueError(f"closure {name}: {path} cannot be built ({error}).") from error
 
 
 def closures_specification(closures: Closures) -> dict[str, Any]:

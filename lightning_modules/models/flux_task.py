@@ -22,7 +22,7 @@ from ..evaluation.part_scores import PartScores
 from ..names import REASON_NAMES
 from ..processes import processes, total
 from ..protocols import TowerData
-from ..sharing.stored_model import STATISTICS
+from ..sharing.stored_model import STATISTICS, refuse_foreign_classes
 from .error_scales import Likelihood, read_likelihood
 from .error_weights import RandomErrorSetting, read_error_weights
 from .failures import (
@@ -202,19 +202,27 @@ class FluxTask(Pretrained, L.LightningModule, abc.ABC):
                 p.data = p.data.to(saved[name].dtype)
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, map_location: Any = None, *args: Any, **options: Any) -> Self:
-        """A model as it was saved. Nothing but numbers and texts is read from the file, whatever `weights_only` says.
+    def load_from_checkpoint(
+        cls, checkpoint_path: Any, map_location: Any = None, *args: Any, allow: tuple[str, ...] = (), **options: Any
+    ) -> Self:
+        """A model as it was saved. Nothing but numbers and texts is read from the file, whatever `weights_only` says, and no
+        class that it names is imported, but those of `allow`.
 
         Args:
             checkpoint_path: local file.
+            allow: class paths (`mine.Network`) that its settings may import: code that you trust.
             map_location, args, options: as of `LightningModule.load_from_checkpoint`; arguments of the model that a
                 checkpoint cannot hold, such as a module of your own, by name.
 
         Raises:
-            FileNotFoundError, ValueError: as of `checkpoints.format.read_checkpoint`.
+            FileNotFoundError, ValueError: as of `checkpoints.format.read_checkpoint`; a class that is neither given nor allowed.
         """
+        checkpoint = read_checkpoint(checkpoint_path, map_location)
+        settings = {**checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}), **options}
+        remedy = "load with load_from_checkpoint(..., allow=({class_path!r},)), or build the module and pass it"
+        refuse_foreign_classes(settings, allow, checkpoint_path, remedy)
         content = io.BytesIO()
-        torch.save(read_checkpoint(checkpoint_path, map_location), content)
+        torch.save(checkpoint, content)
         content.seek(0)
         options["weights_only"] = True
         return super().load_from_checkpoint(content, map_location, *args, **options)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -207,26 +207,36 @@ def read_checkpoint(path: str | Path) -> StoredModel:
 # --- classes of others
 
 
-def refuse_foreign_classes(settings: Mapping[str, Any], allow: tuple[str, ...], where: str | Path) -> None:
+def refuse_foreign_classes(
+    settings: Mapping[str, Any], allow: Collection[str], where: object, remedy: str | None = None
+) -> None:
     """See that no setting names a class to import, but those of `allow`.
+
+    Args:
+        settings: of a stored model.
+        allow: class paths that may be imported.
+        where: file or folder, for the message.
+        remedy: what to do if the code is trusted, with `{class_path}`; default: that of `from_pretrained`.
 
     Raises:
         ValueError: one does; the message names it.
     """
-    for name, class_path in _class_paths(settings):
+    remedy = remedy or "load with from_pretrained(..., allow=({class_path!r},)), or build the module and pass it"
+    for name, class_path in class_paths(settings):
         if class_path not in allow:
             raise ValueError(
                 f"{where}: {name} is computed by {class_path}, a class that is not part of this package. If you trust its code, "
-                f"load with from_pretrained(..., allow=({class_path!r},)), or build the module and pass it."
+                f"{remedy.format(class_path=class_path)}."
             )
 
 
-def _class_paths(settings: Any, name: str = "settings") -> Iterator[tuple[str, str]]:
+def class_paths(settings: Any, name: str = "settings") -> Iterator[tuple[str, str]]:
+    """What is computed by a class that is named, and the path of the class, wherever it stands in settings."""
     if isinstance(settings, Mapping):
         if "class_path" in settings:
             yield name, str(settings["class_path"])
         for key, value in settings.items():
-            yield from _class_paths(value, str(key) if key not in ("init_args", "network") else name)
+            yield from class_paths(value, str(key) if key not in ("init_args", "network") else name)
     elif isinstance(settings, list | tuple):
         for value in settings:
-            yield from _class_paths(value, name)
+            yield from class_paths(value, name)

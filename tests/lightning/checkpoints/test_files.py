@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,7 @@ from lightning_modules.checkpoints.format import FORMAT, MIGRATIONS, migrate, re
 from lightning_modules.checkpoints.search import last_checkpoint
 from lightning_modules.cli.main import main
 from lightning_modules.cli.mistakes import explained
+from lightning_modules.cli.readiness import require_checkpoint
 from lightning_modules.cli.run_folder import claim_folder, find_last, next_folder
 from lightning_modules.models.residual import load_residual
 from tests.lightning.towers import SITE, BoringCanopy
@@ -182,3 +184,37 @@ def test_the_site_of_a_checkpoint_is_text():
     assert all(
         type(value) in (str, int, float, bool, type(None), list) for value in SITE.model_dump(mode="json").values()
     )
+
+
+def test_a_checkpoint_cannot_name_what_is_imported_or_called(tmp_path, monkeypatch, capsys):
+    """Settings are texts, and one of them may be the path of a class: neither its module is imported, nor any function called."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "evil_of_a_checkpoint.py").write_text("raise SystemExit('code was run')\n")
+    flag = tmp_path / "it ran"
+    called = {"class_path": "os.mkdir", "init_args": {"path": str(flag)}}
+    for network in ({"class_path": "evil_of_a_checkpoint.Net"}, called):
+        for settings in ({"closures": {"capacity": {"network": network}}}, {"stress": network}):
+            path = checkpoint(tmp_path / "evil.ckpt", hyper_parameters={"sites": [{"name": "US-Bi1"}], **settings})
+            with pytest.raises(ValueError, match=r"a class that is not part of this package.*load_from_checkpoint.*allow="):
+                HybridCanopy.load_from_checkpoint(path, physics=BoringCanopy())
+            (tmp_path / "c.yaml").write_text("data: {}\n")
+            assert main(["predict", "--config", "c.yaml", "--ckpt_path", str(path)]) == 2
+            said = capsys.readouterr().err
+            assert network["class_path"] in said and "in the configuration as well" in said
+    assert not flag.exists() and "evil_of_a_checkpoint" not in sys.modules
+
+
+def test_a_network_of_ones_own_comes_back_where_it_is_allowed(tmp_path):
+    path = "tests.lightning.sharing.test_stored_model.Mine"
+    closures = {"q10a": {"network": {"class_path": path, "init_args": {"width": 3}}}}
+    model = HybridCanopy([SITE], stress=None, closures=closures, tunable=[])
+    content = {"state_dict": model.state_dict(), "hyper_parameters": {**model.hparams}, "pytorch-lightning_version": "2.5"}
+    saved = checkpoint(tmp_path / "own.ckpt", **content)
+    with pytest.raises(ValueError, match=path):
+        HybridCanopy.load_from_checkpoint(saved)
+    again = HybridCanopy.load_from_checkpoint(saved, allow=(path,))
+    assert again.closures.named()["q10a"].network.scale.shape == (3,)
+    require_checkpoint(str(saved), {path})
+    with pytest.raises(ValueError, match=path):
+        require_checkpoint(str(saved))

@@ -185,6 +185,7 @@ def test_closures_come_back_from_their_specification():
         ({"capacity": 3}, "expected a mapping"),
         ({"capacity": {"network": {"class_path": "nowhere.Net"}}}, "cannot be built"),
         ({"capacity": {"network": {"class_path": "collections.OrderedDict"}}}, r"no torch.nn.Module"),
+        ({"capacity": {"network": {"class_path": "sys.exit", "init_args": {}}}}, r"sys.exit is no torch.nn.Module"),
         ({"capacity": {"inputs": ["precipitation_7d", "nonsense"]}}, "nonsense"),
     ],
 )
