@@ -6,6 +6,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import lightning as L
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_warn
 
 from ..data.loader import TowerLoader
 from ..processes import gathered, processes
@@ -76,6 +77,17 @@ class ResumeState(L.Callback):
             # Lightning does so only if no schedule has asked for the number of batches before it read the checkpoint.
             if state["place"]["epoch"] == cast(Any, trainer.fit_loop.epoch_progress.current).processed:
                 loader.load_state_dict(state["place"])
+            elif differences := loader.differences(state["place"]):
+                rank_zero_warn(
+                    f"the run that is resumed had other data or batches: {', '.join(differences)}. It goes on with those of now, "
+                    "scaled by the statistics of the earlier ones, and does not end as either run would have by itself. Resume "
+                    "with the data and settings of the run, or start anew from its weights (canveg finetune)."
+                )
+        if len(state["random"]) != size:
+            rank_zero_warn(
+                f"the checkpoint was written by {len(state['random'])} process(es), and this run has {size}: random numbers, "
+                "solutions to start at and sums of a begun epoch start afresh, so the run does not end as the whole one would."
+            )
         if isinstance(pl_module, HasTrainingState) and len(state["model"]) == size:
             pl_module.set_training_state(state["model"][rank])
         if len(state["random"]) == size:

@@ -12,11 +12,18 @@ from torch.utils.data import DataLoader
 from .dataset import Batch, TowerDataset, collate
 from .order import HalfHourOrder
 
+ORDER = ("half_hours", "batch_size", "seed")
+"""Numbers that the order of an epoch follows from."""
+
+ROUNDING = 1e-9
+"""Relative difference of mean numbers of the same data on two machines."""
+
 
 class TowerLoader(DataLoader):
     """A `DataLoader` in the order of `HalfHourOrder` that knows how far it is; Lightning saves and restores its state."""
 
     _epoch, _given = 0, 0
+    _columns: dict[str, list[float]] | None = None
 
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride] - Lightning asks for no more
         """Batches. Nothing is prepared, in worker processes either, before the first one is asked for: until then
@@ -37,18 +44,38 @@ class TowerLoader(DataLoader):
         Raises:
             ValueError: they were of other data, or batches of another size.
         """
-        if state["order"] != self._order():
+        if differences := self.differences(state):
             raise ValueError(
-                f"the checkpoint was written within an epoch of {state['order']}; here it is {self._order()}, so the rest of "
+                f"the checkpoint was written within an epoch of other data or batches: {', '.join(differences)}; so the rest of "
                 "that epoch is not known. Use the same data, batch_size and seed, or a checkpoint of the end of an epoch."
             )
         order = cast(HalfHourOrder, self.sampler)
         over = state["batches"] >= len(self)
         order.go_on_at(state["epoch"] + over, 0 if over else state["batches"])
 
-    def _order(self) -> dict[str, int]:
+    def differences(self, state: dict[str, Any]) -> list[str]:
+        """How what a state refers to differs from what is here, in words: numbers of the order, and columns of the data."""
+        there, here = state["order"], self._order()
+        found = [f"{name} {there[name]} there, {here[name]} here" for name in ORDER if there[name] != here[name]]
+        columns, own = there.get("columns"), here["columns"]
+        if columns is None or own is None or there["half_hours"] != here["half_hours"]:
+            return found
+        other = [n for n in sorted({*columns, *own}) if not _alike(columns.get(n), own.get(n))]
+        return found + ([f"other values of {', '.join(other)}"] if other else [])
+
+    def _order(self) -> dict[str, Any]:
         order = cast(HalfHourOrder, self.sampler)
-        return {"half_hours": order.length, "batch_size": order.batch_size, "seed": order.seed}
+        if self._columns is None and isinstance(self.dataset, TowerDataset):
+            self._columns = self.dataset.fingerprint()
+        numbers = (order.length, order.batch_size, order.seed)
+        return {**dict(zip(ORDER, numbers, strict=True)), "columns": self._columns}
+
+
+def _alike(one: list[float] | None, other: list[float] | None) -> bool:
+    """Whether two columns (`TowerDataset.fingerprint`) are the same but for how numbers are rounded."""
+    if one is None or other is None or one[0] != other[0]:
+        return False
+    return all(abs(a - b) <= ROUNDING * max(one[1], other[1]) for a, b in zip(one, other, strict=True))
 
 
 def tower_loader(

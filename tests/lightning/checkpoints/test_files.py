@@ -196,7 +196,9 @@ def test_a_checkpoint_cannot_name_what_is_imported_or_called(tmp_path, monkeypat
     for network in ({"class_path": "evil_of_a_checkpoint.Net"}, called):
         for settings in ({"closures": {"capacity": {"network": network}}}, {"stress": network}):
             path = checkpoint(tmp_path / "evil.ckpt", hyper_parameters={"sites": [{"name": "US-Bi1"}], **settings})
-            with pytest.raises(ValueError, match=r"a class that is not part of this package.*load_from_checkpoint.*allow="):
+            with pytest.raises(
+                ValueError, match=r"a class that is not part of this package.*load_from_checkpoint.*allow="
+            ):
                 HybridCanopy.load_from_checkpoint(path, physics=BoringCanopy())
             (tmp_path / "c.yaml").write_text("data: {}\n")
             assert main(["predict", "--config", "c.yaml", "--ckpt_path", str(path)]) == 2
@@ -209,7 +211,11 @@ def test_a_network_of_ones_own_comes_back_where_it_is_allowed(tmp_path):
     path = "tests.lightning.sharing.test_stored_model.Mine"
     closures = {"q10a": {"network": {"class_path": path, "init_args": {"width": 3}}}}
     model = HybridCanopy([SITE], stress=None, closures=closures, tunable=[])
-    content = {"state_dict": model.state_dict(), "hyper_parameters": {**model.hparams}, "pytorch-lightning_version": "2.5"}
+    content = {
+        "state_dict": model.state_dict(),
+        "hyper_parameters": {**model.hparams},
+        "pytorch-lightning_version": "2.5",
+    }
     saved = checkpoint(tmp_path / "own.ckpt", **content)
     with pytest.raises(ValueError, match=path):
         HybridCanopy.load_from_checkpoint(saved)

@@ -7,11 +7,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from lightning_modules import FluxTowerDataModule
 from lightning_modules.checkpoints.format import read_checkpoint
+from lightning_modules.checkpoints.resume_state import RESUME
 from lightning_modules.checkpoints.search import last_checkpoint, version_folders
 from tests.lightning.checkpoints.runs import HOOKS, Killed, same, train
+from tests.lightning.towers import SITE, boring_tower
 
 ROOT = Path(__file__).parents[3]
 
@@ -109,3 +114,51 @@ def test_other_ways_to_divide_a_training(options, tmp_path):
         kills = [(random.Random(i).randrange(1, whole["last"]["global_step"]), hook)]
         finish(tmp_path / hook, kills, **options)
         same_end(tmp_path / hook, whole)
+
+
+def other_data(change):
+    tower = boring_tower(10, noise=True)
+    change(tower)
+    return FluxTowerDataModule(datasets=[(SITE, tower)], block_days=2, test_fraction=0.2, batch_size=48)
+
+
+def one_sample(tower):
+    tower["latent_heat"].values[np.flatnonzero(tower["latent_heat_measured"].values)[3]] += 0.01
+
+
+def rounded_otherwise(tower):
+    tower["air_temperature"] = tower["air_temperature"] * (1.0 + 1e-15)
+
+
+@pytest.mark.parametrize("where", ["within", "end"])
+def test_a_run_is_not_gone_on_with_on_other_data_unseen(where, tmp_path):
+    kill = (9, "on_before_optimizer_step") if where == "within" else (6, "on_train_epoch_start")
+    with pytest.raises(Killed):
+        train(tmp_path, kill=kill)
+    if where == "within":
+        with pytest.raises(ValueError, match=r"within an epoch of other data or batches: other values of latent_heat;"):
+            train(tmp_path, datamodule=other_data(one_sample))
+    else:
+        with pytest.warns(
+            UserWarning, match=r"resumed had other data or batches: other values of latent_heat\. It goes on"
+        ):
+            train(tmp_path, datamodule=other_data(one_sample))
+
+
+def test_the_same_data_of_another_machine_are_the_same(whole, tmp_path):
+    with pytest.raises(Killed):
+        train(tmp_path, kill=(9, "on_before_optimizer_step"))
+    _, trainer = train(tmp_path, datamodule=other_data(rounded_otherwise))
+    assert trainer.global_step == whole["last"]["global_step"]
+
+
+def test_another_number_of_processes_is_said(tmp_path):
+    with pytest.raises(Killed):
+        train(tmp_path, kill=(6, "on_train_epoch_start"))
+    path = tmp_path / "version_0/checkpoints/last.ckpt"
+    content = read_checkpoint(path)
+    for name in ("random", "model"):
+        content[RESUME][name] = content[RESUME][name] * 2
+    torch.save(content, path)
+    with pytest.warns(UserWarning, match=r"written by 2 process\(es\), and this run has 1"):
+        train(tmp_path)

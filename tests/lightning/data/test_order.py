@@ -72,7 +72,7 @@ def test_a_loader_goes_on_within_an_epoch(workers):
     again.load_state_dict(again.state_dict())  # of an epoch that is over
     assert rows(again) == rows(first) != whole[1]
     other = tower_loader(data, 10, shuffle=True, seed=3)
-    with pytest.raises(ValueError, match="batch_size': 20.*'batch_size': 10.*Use the same data, batch_size and seed"):
+    with pytest.raises(ValueError, match="batch_size 20 there, 10 here; .*Use the same data, batch_size and seed"):
         other.load_state_dict(first.state_dict())
 
 
