@@ -6,7 +6,9 @@ Needs bmipy: `pip install 'canveg-torch[bmi]'`. Names follow the rules of the CS
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import jax
@@ -132,6 +134,8 @@ class CanopyBmi(Bmi):
         >>> model.update()                                                       # doctest: +SKIP
     """
 
+    _values: Mapping[str, np.ndarray] = MappingProxyType({})  # before initialize, and after finalize
+
     def initialize(self, config_file: str) -> None:
         """Read the configuration and build the canopy; the program compiles at the first `update`.
 
@@ -153,6 +157,10 @@ class CanopyBmi(Bmi):
                 f"{config_file}: start and end must be dates such as 2019-06-01T00:00 ({error})."
             ) from error
         self._end = np.finfo(np.float64).max if end is None else (end - self._start).total_seconds()
+        if not self._end > 0.0:
+            raise ValueError(
+                f"{config_file}: end must be later than start; got {self._config.start} to {self._config.end}."
+            )
         site = as_site(self._config.site, self._config.site_options)
         self._canopy = Canopy(
             site, Parameters(**self._config.parameters), self._config.stress, options=SolverOptions(**self._config.solver),
@@ -171,11 +179,18 @@ class CanopyBmi(Bmi):
         """Solve the interval that begins now.
 
         Raises:
-            ValueError: an input was never set.
+            ValueError: an input was never set, or the interval would end after the end of the configuration.
+            RuntimeError: not initialized, or finalized.
 
         Warns:
             NotConvergedWarning: the interval has no solution.
         """
+        self._require_ready("update")
+        if self._time + self._config.time_step > self._end + 1e-6:
+            raise ValueError(
+                f"update: the interval would end at {self._time + self._config.time_step} s, the configuration at {self._end} s. "
+                "Let `end` be later, or leave it out."
+            )
         optional = [name for name, column in INPUTS.items() if FORCING_TABLE[column].optional]
         if missing := [name for name in INPUTS if name not in optional and np.isnan(self._values[name][0])]:
             raise ValueError(f"update: {', '.join(missing)} must be set before (set_value).")
@@ -197,8 +212,12 @@ class CanopyBmi(Bmi):
         """Solve all intervals up to a time (s), with the inputs as they are.
 
         Raises:
-            ValueError: a time before now, or within an interval.
+            ValueError: a time before now, within an interval, or after the end of the configuration.
+            RuntimeError: as of `update`.
         """
+        self._require_ready("update_until")
+        if not np.isfinite(time) or time > self._end + 1e-6:
+            raise ValueError(f"update_until({time!r}): expected a time up to {self._end} s.")
         steps = (time - self._time) / self._config.time_step
         if steps < 0 or abs(steps - round(steps)) > 1e-6:
             raise ValueError(
@@ -210,7 +229,13 @@ class CanopyBmi(Bmi):
 
     def finalize(self) -> None:
         """Let go of the canopy and its values."""
-        self._values = {}
+        self._values = MappingProxyType({})
+
+    def _require_ready(self, what: str) -> None:
+        if not self._values:
+            raise RuntimeError(
+                f"{what}: there is no canopy. Call initialize(config_file) before, and nothing after finalize()."
+            )
 
     # --- what it is
 
@@ -237,6 +262,7 @@ class CanopyBmi(Bmi):
     # --- variables
 
     def _array(self, name: str) -> np.ndarray:
+        self._require_ready(name)
         if name not in self._values:
             raise ValueError(unknown("variable", name, [*INPUTS, *OUTPUTS]))
         return self._values[name]
@@ -270,8 +296,7 @@ class CanopyBmi(Bmi):
 
     def get_value(self, name: str, dest: np.ndarray) -> np.ndarray:
         """Copy a variable into `dest`."""
-        dest[:] = self._array(name)
-        return dest
+        return self.get_value_at_indices(name, dest, np.zeros(1, dtype=int))
 
     def get_value_ptr(self, name: str) -> np.ndarray:
         """The array of a variable itself; it changes with every update."""
@@ -279,7 +304,10 @@ class CanopyBmi(Bmi):
 
     def get_value_at_indices(self, name: str, dest: np.ndarray, inds: np.ndarray) -> np.ndarray:
         """Copy numbers of a variable into `dest`; the only index is 0."""
-        dest[:] = self._array(name)[inds]
+        values = self._array(name)[_only_index(name, inds)]
+        if np.size(dest) != 1:
+            raise ValueError(f"get_value: {name} is one number; `dest` takes {np.size(dest)}.")
+        dest[:] = values
         return dest
 
     def set_value(self, name: str, src: np.ndarray) -> None:
@@ -297,7 +325,7 @@ class CanopyBmi(Bmi):
         numbers = np.asarray(src, dtype=np.float64).reshape(-1)
         if numbers.size != 1:
             raise ValueError(f"set_value: {name} is one number; got {numbers.size}.")
-        self._array(name)[np.asarray(inds)] = numbers
+        self._array(name)[_only_index(name, inds)] = numbers
 
     # --- time
 
@@ -358,3 +386,15 @@ class CanopyBmi(Bmi):
     get_grid_shape = get_grid_spacing = get_grid_origin = cast(Any, _no_geometry)
     get_grid_x = get_grid_y = get_grid_z = cast(Any, _no_geometry)
     get_grid_edge_nodes = get_grid_face_edges = get_grid_face_nodes = get_grid_nodes_per_face = cast(Any, _no_geometry)
+
+
+def _only_index(name: str, inds: Any) -> np.ndarray:
+    """`[0]`.
+
+    Raises:
+        ValueError: other indices.
+    """
+    indices = np.asarray(inds).reshape(-1)
+    if indices.dtype == bool or indices.tolist() != [0]:
+        raise ValueError(f"{name} is one number, whose index is 0; got {indices.tolist()}.")
+    return np.zeros(1, dtype=int)

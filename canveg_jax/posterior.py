@@ -26,6 +26,9 @@ LARGEST_R_HAT = 1.05
 JITTER = 0.3
 """Standard deviation of the chains' starts about the canopy's own values, on the unconstrained scale."""
 
+LARGEST_MISSING_CODE = -6999.0
+"""What files write for a missing value, -9999 and -6999, is no flux."""
+
 LogDensity = Callable[[dict[str, jax.Array]], jax.Array]
 
 
@@ -124,7 +127,12 @@ def log_posterior(
             raise ValueError(f"posterior: {unknown('sampled parameter', name, names)}")
     if errors not in ("gaussian", "laplace"):
         raise ValueError(f"posterior: errors must be 'gaussian' or 'laplace'; got {errors!r}.")
-    measured = _measured(observed, sigma)
+    for name, prior in priors.items():
+        if not np.isfinite(prior).all() or not prior[1] > 0.0:
+            raise ValueError(
+                f"posterior: the prior of {name} is (mean, standard deviation), the latter positive; got {prior}."
+            )
+    measured = _measured(observed, sigma, _half_hours(forcing))
     fixed = {name: np.asarray(value) for name, value in canopy.parameters.values.items()}
 
     def log_density(z: dict[str, jax.Array]) -> jax.Array:
@@ -214,8 +222,13 @@ def _log_prior(z: Mapping[str, jax.Array]) -> jax.Array:
     return total
 
 
+def _half_hours(forcing: Forcing | Mapping[str, Any]) -> int:
+    columns = forcing.values() if isinstance(forcing, Mapping) else vars(forcing).values()
+    return max(np.size(column) for column in columns if column is not None)
+
+
 def _measured(
-    observed: Mapping[str, Any], sigma: Mapping[str, Any]
+    observed: Mapping[str, Any], sigma: Mapping[str, Any], half_hours: int
 ) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
     """Observation, scale of the error, and mask by flux; what is not known stands as 0 with scale 1."""
     if not observed:
@@ -227,8 +240,18 @@ def _measured(
         if flux not in sigma:
             raise ValueError(f"posterior: sigma has no entry for {flux}; it has {', '.join(sigma) or 'none'}.")
         seen = np.asarray(values, float)
-        scale = np.broadcast_to(np.asarray(sigma[flux], float), seen.shape)
+        given = np.asarray(sigma[flux], float)
+        if seen.shape != (half_hours,) or given.shape not in ((), seen.shape):
+            raise ValueError(
+                f"posterior: the forcing has {half_hours} half-hours, so observed {flux} is [{half_hours}] and its sigma a "
+                f"number or [{half_hours}]; got {list(seen.shape)} and {list(given.shape)}."
+            )
+        scale = np.broadcast_to(given, seen.shape)
         known = np.isfinite(seen)
+        if (seen[known] <= LARGEST_MISSING_CODE).any():
+            raise ValueError(
+                f"posterior: observed {flux} has {seen[known].min():g}, a missing code. Set what was not measured to NaN."
+            )
         if not known.any() or not (scale[known] > 0.0).all() or not np.isfinite(scale[known]).all():
             raise ValueError(
                 f"posterior: {flux} needs at least one measured half-hour, and a positive sigma for each of them; "

@@ -27,6 +27,9 @@ KG_CARBON = 12.011e-9
 
 FILL = 1e38
 
+LONGEST_STEP = np.timedelta64(1, "h")
+"""A sample of a longer interval says too little about its day."""
+
 
 class Daily(NamedTuple):
     """A daily variable: unit, meaning, and the CF standard name where there is one."""
@@ -112,7 +115,7 @@ def daily(
         attributes: further global attributes.
 
     Raises:
-        TowerFileError: no fluxes, or no complete day.
+        TowerFileError: no fluxes, intervals that no day is made of, or no complete day.
     """
     made = _half_hours(fluxes)
     if not {"nep", "hfls", "hfss"} <= made.keys():
@@ -123,7 +126,14 @@ def daily(
     steps = np.diff(time.to_numpy())
     if not len(steps) or (steps <= np.timedelta64(0, "ns")).any():
         raise TowerFileError("callmip: expected half-hours of one site in time order, each once.")
-    in_a_day = round(np.timedelta64(1, "D") / steps.min())
+    step, a_day = steps.min(), np.timedelta64(1, "D")
+    within = (time.to_numpy() - time.to_numpy().astype("datetime64[D]")) % step
+    if step > LONGEST_STEP or a_day % step or within.any():
+        raise TowerFileError(
+            f"callmip: expected intervals of at most one hour that divide the day and begin with it; those of the file are "
+            f"{pd.Timedelta(step)} apart, the first at {time[0]}. Predict or simulate whole days (data.train_stride: 1)."
+        )
+    in_a_day = int(a_day / step)
     solved = fluxes["converged"].values.astype(bool) if "converged" in fluxes else np.ones(len(time), dtype=bool)
     first = time.to_numpy().astype("datetime64[D]")[0]
     day = (time.to_numpy().astype("datetime64[D]") - first).astype(int)

@@ -36,6 +36,9 @@ PIECE_DAYS, PIECE_HOURS, LEAST_CORRELATION_OF_PIECE = 30, 0.6, 0.85
 NEAR_SHIFTS = np.arange(-2.0, 2.25, 0.25)
 """For pieces of the record, of which one may be on daylight saving time."""
 
+CLEARLY_BETTER, STANDARD_ERRORS = 0.01, 5.0
+"""By how much the days must fit the mirrored latitude better in the mean (correlation), and how sure that must be."""
+
 NIGHT = -0.1
 """Sine of the elevation (6 degrees below the horizon) under which no sunlight is measured."""
 
@@ -110,6 +113,8 @@ def judge_clock(
     clock = clock_of(shortwave, start, step, place)
     if clock is None:
         return None
+    if (other := _other_hemisphere(shortwave, start, step, place, clock)) is not None:
+        return other
     where = f"latitude {place.latitude:g}, longitude {place.longitude:g}, utc_offset {place.utc_offset:g}"
     at_night = (
         f"{100 * clock.at_night:.0f} % of the measured shortwave fall into the night at {where}. Check the sign of the "
@@ -133,6 +138,44 @@ def judge_clock(
     if abs(clock.shift) > (WARN_HOURS if enough else WARN_HOURS_OF_FEW_DAYS):
         return Judgement(clock, text, grave=False)
     return Judgement(clock, at_night if enough and clock.at_night > LARGEST_SHARE_AT_NIGHT else "", grave=False)
+
+
+def _other_hemisphere(
+    shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place | Site, clock: Clock
+) -> Judgement | None:
+    """What to say where the days are clearly as long as those of the mirrored latitude; None where they are not.
+
+    Each day is compared with the computed one by itself, since seasons differ in their clouds as well. Both are taken at the
+    hour at which they fit best.
+    """
+    mirrored = Place(-place.latitude, place.longitude, place.utc_offset)
+    there = clock_of(shortwave, start, step, mirrored)
+    if there is None or clock.days < ENOUGH_DAYS or there.correlation < LEAST_CORRELATION:
+        return None
+    better = _fit_by_day(shortwave, start, step, mirrored, there.shift) - _fit_by_day(
+        shortwave, start, step, place, clock.shift
+    )
+    mean, error = float(better.mean()), float(better.std(ddof=1) / np.sqrt(len(better)))
+    if mean < CLEARLY_BETTER or mean < STANDARD_ERRORS * error:
+        return None
+    text = (
+        f"the days are as long as at latitude {-place.latitude:g}, not at latitude {place.latitude:g}. Correct the sign of the "
+        "latitude (degrees north), or the dates."
+    )
+    if abs(there.shift) > WARN_HOURS:
+        text += f" With it the shortwave comes {_in_words(there.shift)} than the sun. {_advice(there.shift, mirrored)}"
+    return Judgement(there, text, grave=abs(there.shift) > REFUSE_HOURS)
+
+
+def _fit_by_day(
+    shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place, shift: float
+) -> np.ndarray:
+    """Correlation of measured and computed sun of each of the days that are looked at."""
+    rows, _ = _sunny_days(shortwave, step, MOST_DAYS)
+    day, hour = middle_of_interval(pd.DatetimeIndex(start[rows]), step)
+    computed = np.maximum(sine_of_elevation(day, hour - shift, place), 0.0)
+    which = rows // round(pd.Timedelta(days=1) / step)
+    return np.array([_correlation(shortwave[rows[which == d]], computed[which == d]) for d in np.unique(which)])
 
 
 def check_clock(

@@ -76,4 +76,7 @@ def _plain(unit: str) -> str:
         re.sub(r"^([a-zA-Z]+)(\d+)$", r"\1-\2", part) if i >= len(first.split()) else part
         for i, part in enumerate(parts)
     ]
-    return " ".join(turned).lower() if len(turned) > 1 else " ".join(turned)
+    plain = " ".join(turned)
+    if len(turned) == 1:
+        return plain
+    return plain[0] + plain[1:].lower() if plain[0] in "mM" else plain.lower()  # milli is not mega

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -37,9 +36,12 @@ def migrate(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
     """The checkpoint, changed in place to the present version.
 
     Raises:
-        ValueError: it is of a later version.
+        ValueError: it is of a later version, or says none that there is.
     """
-    found = checkpoint.get(STAMP, {}).get("format", 0)
+    said = checkpoint.get(STAMP, {})
+    found = said.get("format", 0) if isinstance(said, dict) else None
+    if isinstance(found, bool) or not isinstance(found, int) or found < 0:
+        raise ValueError(f"{path} is no checkpoint of canveg: its format is {found!r}.")
     if found > FORMAT:
         raise ValueError(
             f"{path} is a checkpoint of format {found}, and this version of canveg-torch knows formats up to {FORMAT}. "
@@ -63,7 +65,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         raise FileNotFoundError(f"{path} does not exist, or is no file.")
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged file, or one of something else, fails in any way
         if asked := re.search(r"GLOBAL (\S+)", str(error)):
             raise ValueError(
                 f"{path} asks to run code when it is loaded ({asked[1]}), and is not. Checkpoints of canveg fit hold numbers "

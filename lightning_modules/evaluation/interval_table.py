@@ -46,7 +46,7 @@ def interval_table(predictions: xr.Dataset) -> pd.DataFrame:
             for flux in scored if chosen.any() else ():
                 columns = _columns(predictions, flux, levels)
                 known = chosen & predictions[f"{flux}_measured"].values & predictions["converged"].values
-                known &= np.all([np.isfinite(values) for values in columns.values()], axis=0)
+                known &= ~np.any([np.isnan(values) for values in columns.values()], axis=0)
                 for period, when in periods.items():
                     rows[str(site), part, flux, period] = _scores(columns, known & when, levels)
     index = pd.MultiIndex.from_tuples(list(rows), names=["site", "part", "flux", "period"])

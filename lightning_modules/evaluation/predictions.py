@@ -79,7 +79,7 @@ def read_predictions(path: str | Path) -> xr.Dataset:
     """Read what `write_predictions` wrote, flags as booleans.
 
     Raises:
-        ValueError: the file holds something else.
+        ValueError: the file holds something else, codes that mean nothing, or a half-hour twice.
     """
     try:
         predictions = read_fluxes(path)
@@ -91,6 +91,16 @@ def read_predictions(path: str | Path) -> xr.Dataset:
     if lacking:
         raise ValueError(
             f"{path} is no predictions file: it lacks {', '.join(lacking)}. Write one with canveg predict."
+        )
+    site, split = predictions["site_index"].values, predictions["split"].values
+    for name, codes, n in (("site_index", site, predictions.sizes["site"]), ("split", split, len(PARTS))):
+        if not np.isin(codes, np.arange(n)).all():
+            raise ValueError(f"{path}: {name} has codes beside 0 to {n - 1}. Write the file again with canveg predict.")
+    time = predictions["time"].values.astype("datetime64[s]").astype(np.int64)
+    if again := len(time) - len(np.unique(np.column_stack([site.astype(np.int64), time]), axis=0)):
+        raise ValueError(
+            f"{path}: {again} half-hours are there more than once, as in a file that was put together of two runs. Give that of "
+            "one run; canveg ensemble averages several."
         )
     return predictions
 

@@ -21,6 +21,8 @@ from safetensors.torch import load_file, save
 
 from canveg_jax.files import replacing, sha256
 
+from ..checkpoints import format
+
 FORMAT = "canveg-model"
 FORMAT_VERSION = 1
 """Raise when a change makes folders that older releases cannot read."""
@@ -28,6 +30,9 @@ FORMAT_VERSION = 1
 DESCRIPTION, WEIGHTS, CARD = "model.json", "weights.safetensors", "README.md"
 STATISTICS = "statistics"
 """Entry of a checkpoint with `ScalingStatistics.to_dict()`."""
+
+MAY_BE_UNKNOWN = "error_weights."
+"""Tensors of this name hold NaN for what is not known."""
 
 PACKAGES = ("canveg-torch", "jax", "jaxlib", "torch", "lightning", "numpy", "safetensors")
 
@@ -67,13 +72,20 @@ def open_stored(path: str | Path) -> StoredModel:
             remedy.
     """
     path = Path(path)
-    if path.is_dir():
-        return read_folder(path)
-    if path.is_file():
-        return read_checkpoint(path)
-    raise FileNotFoundError(
-        f"{path} does not exist. Give a checkpoint (runs/NAME/version_0/checkpoints/best.ckpt) or a folder of canveg share."
-    )
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist. Give a checkpoint (runs/NAME/version_0/checkpoints/best.ckpt) or a folder of canveg share."
+        )
+    stored = read_folder(path) if path.is_dir() else read_checkpoint(path)
+    for name, tensor in stored.tensors.items():
+        if name.startswith(MAY_BE_UNKNOWN):
+            continue
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ValueError(
+                f"{path}: {name} holds numbers that are not finite, so every flux would be NaN: its training went astray, or "
+                "it was changed. Use an earlier checkpoint."
+            )
+    return stored
 
 
 # --- folders
@@ -133,6 +145,12 @@ def read_folder(folder: str | Path) -> StoredModel:
             raise ValueError(
                 f"{folder}: {name} is not the file that was written (damaged or changed). Copy the folder again."
             )
+    sites = content["settings"].get("sites")
+    matrices = [s.get("dispersion") for s in sites if isinstance(s, Mapping)] if isinstance(sites, list) else []
+    if unknown := [str(name) for name in matrices if name is not None and name not in content["sha256"]]:
+        raise ValueError(
+            f"{folder}: {unknown[0]}, the dispersion matrix of a site, is none of its files. Copy the folder again."
+        )
     try:
         tensors = load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
@@ -151,13 +169,13 @@ def _description(folder: Path) -> dict[str, Any]:
             f"{folder} holds no model: it has no {DESCRIPTION}. Make one with canveg share CHECKPOINT FOLDER."
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON that can be read ({error}). Copy the folder again.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path} does not describe a model of canveg (expected format: {FORMAT}).")
     version = content.get("format_version")
-    if isinstance(version, bool) or not isinstance(version, int) or version > FORMAT_VERSION:
+    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
         wrote = content.get("versions")
         wrote = wrote.get("canveg-torch", "unknown") if isinstance(wrote, dict) else "unknown"
         raise ValueError(
@@ -172,6 +190,14 @@ def _description(folder: Path) -> dict[str, Any]:
             f"{path} is damaged: {', '.join(wrong) or WEIGHTS} is missing or no mapping. Copy the folder again."
         )
     return content
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
 
 
 def _as_json(content: Any) -> str:
@@ -190,15 +216,11 @@ def read_checkpoint(path: str | Path) -> StoredModel:
     """Read a checkpoint of `HybridCanopy` or `FluxNetwork`; tensors and plain data only.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none, damaged, or of a later version.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file fails in many ways
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is no checkpoint that can be read ({reason}).") from error
-    if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= set(content):
-        raise ValueError(f"{path} is no checkpoint of canveg: it lacks state_dict or hyper_parameters.")
+    content = format.read_checkpoint(path)
+    if not isinstance(content.get("hyper_parameters"), Mapping):
+        raise ValueError(f"{path} is no checkpoint of canveg: it has no hyper_parameters.")
     settings = dict(content["hyper_parameters"])
     kind = "HybridCanopy" if "sites" in settings else "SequenceNetwork" if "memory" in settings else "FluxNetwork"
     return StoredModel(kind, settings, dict(content["state_dict"]), content.get(STATISTICS))

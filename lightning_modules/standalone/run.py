@@ -44,6 +44,9 @@ def load(folder=Path(__file__).parent):
         for name, info in inputs.items():
             if given[name].shape != (rows, *info["shape"][1:]):
                 raise ValueError(f"{name}: expected {[rows, *info['shape'][1:]]}, got {list(given[name].shape)}")
+        sites = np.arange(len(manifest["sites"]))
+        if "site" in inputs and not np.isin(columns["site"], sites).all():  # JAX would take the nearest
+            raise ValueError(f"site: expected the index of one of {manifest['sites']}, 0 to {sites[-1]}")
         parts = []
         for first in range(0, rows, most):
             here = np.arange(first, min(first + most, rows))

@@ -108,3 +108,33 @@ def test_mistakes_are_said(model, tmp_path):
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             model_of(tmp_path, **change)
+
+
+def test_what_comes_before_and_after_is_said(model, tmp_path, monkeypatch):
+    """None of these reaches the canopy, which is not compiled here."""
+    name, value = "atmosphere_bottom_air__temperature", np.array([17.5])
+    for call in (lambda m: m.update(), lambda m: m.get_value(name, np.empty(1)), lambda m: m.set_value(name, value)):
+        with pytest.raises(RuntimeError, match="Call initialize"):
+            call(bmi.CanopyBmi())
+    with pytest.raises(ValueError, match="end must be later than start"):
+        model_of(tmp_path, end="2019-06-01")
+    with pytest.raises(ValueError, match=r"whose index is 0; got \[\]"):
+        model.set_value_at_indices(name, np.array([], dtype=int), value)
+    with pytest.raises(ValueError, match="`dest` takes 3"):
+        model.get_value(name, np.empty(3))
+    for time in (np.nan, np.inf, 90_000.0):
+        with pytest.raises(ValueError, match=r"expected a time up to 86400.0 s"):
+            model.update_until(time)
+    for column in bmi.INPUTS:
+        model.set_value(column, value)
+    model._time = 86_400.0  # as after the last interval
+    with pytest.raises(ValueError, match=r"would end at 88200.0 s, the configuration at 86400.0 s"):
+        model.update()
+    model.set_value(name, np.array([np.nan]))
+    model._time = 0.0
+    with pytest.raises(ValueError, match=f"{name} must be set before"):
+        model.update()
+    model.finalize()
+    model.finalize()
+    with pytest.raises(RuntimeError, match="nothing after finalize"):
+        model.update()

@@ -152,6 +152,10 @@ def test_a_pair_of_optics_is_uniform_on_its_simplex():
     [
         ({"observed": {"LEE": LIGHT}}, "LE"), ({"sigma": {}}, "no entry for LE"), ({"sigma": {"LE": -1.0}}, "positive sigma"),
         ({"observed": {}}, "names no flux"), ({"parameters": ["kbal"]}, "kball"), ({"errors": "cauchy"}, "gaussian"),
+        ({"observed": {"LE": LIGHT[:1]}}, r"has 30 half-hours, .*got \[1\]"),
+        ({"observed": {"LE": LIGHT[:, None]}}, r"got \[30, 1\]"), ({"sigma": {"LE": np.ones((2, 30))}}, r"\[2, 30\]"),
+        ({"observed": {"LE": np.where(LIGHT > 700.0, -9999.0, LIGHT)}}, "-9999, a missing code"),
+        ({"priors": {"kball": (9.0, 0.0)}}, "latter positive"), ({"priors": {"kball": (np.nan, 1.0)}}, "latter positive"),
         ({"priors": {"vcopt": (100.0, 10.0)}}, "kball"), ({"chains": 1}, "at least 2 chains"),
     ],
 )  # fmt: skip

@@ -93,3 +93,31 @@ def test_what_cannot_be_exported(tmp_path, capsys):
     assert main(["export", "callmip", str(tmp_path / "fluxes.nc"), "--phase", "3", "--out", str(tmp_path)]) == 2
     assert "phase" in capsys.readouterr().err
     assert Protocol(phase="1a", period="Val").file_name("DK-Sor") == "canveg.v1_Phase1a_DK-Sor_Val_Prior.nc"
+
+
+@pytest.mark.parametrize(
+    ("time", "complete"),
+    [
+        (
+            pd.date_range("2020-02-28 12:00", periods=96, freq="h"),
+            [False, True, True, True, False],
+        ),  # with the leap day
+        (pd.date_range("2019-03-01 00:30", periods=95, freq="30min"), [False, True]),
+    ],
+)
+def test_hourly_records_and_those_that_begin_within_a_day(time, complete):
+    short = {name: ("time", values[: len(time)]) for name, values in fluxes().items()}
+    made = daily(xr.Dataset(short, {"time": time}), 0.0, 0.0, Protocol())
+    assert np.isfinite(made.dataset["hfls"].values.ravel()).tolist() == complete and made.complete == sum(complete)
+    first = complete.index(True)
+    of_day = time.normalize() == time[0].normalize() + pd.Timedelta(days=first)
+    np.testing.assert_allclose(made.dataset["hfls"].values[first, 0, 0], fluxes()["LE"][: len(time)][of_day].mean())
+
+
+@pytest.mark.parametrize(("first", "freq"), [("00:00", "D"), ("00:00", "3h"), ("00:00", "50min"), ("00:10", "30min")])
+def test_intervals_that_no_day_is_made_of_are_refused(first, freq):
+    """A sample a day would be a complete day."""
+    time = pd.date_range(f"2019-03-01 {first}", periods=len(TIME), freq=freq)
+    values = xr.Dataset({name: ("time", column) for name, column in fluxes().items()}, {"time": time})
+    with pytest.raises(TowerFileError, match="at most one hour that divide the day"):
+        daily(values, 0.0, 0.0, Protocol())

@@ -7,8 +7,9 @@ import pytest
 from canveg_jax import Site
 from canveg_jax.io import TowerDataWarning, TowerFileError, read_tower
 from canveg_jax.io.clock import check_clock, clock_of
-from canveg_jax.io.sun import Place
+from canveg_jax.io.sun import Place, sine_of_elevation
 from canveg_jax.io.time_zone import standard_offset
+from canveg_jax.io.timestamps import middle_of_interval
 from tests.io import lookalikes
 from tests.io.lookalikes import weather
 
@@ -67,7 +68,7 @@ def test_an_hour_off_is_a_warning(path):
 
 def test_the_wrong_hemisphere_shows_at_night(path):
     with pytest.warns(
-        TowerDataWarning, match="% of the measured shortwave fall into the night at latitude -60.*sign of the latitude"
+        TowerDataWarning, match="the days are as long as at latitude 60, not at latitude -60.*sign of the latitude"
     ):
         read_tower(path, lai=2.0, site=site(latitude=-60.0))
 
@@ -116,3 +117,21 @@ def test_offsets_beyond_twelve_hours_are_named_as_they_are_used():
     data, auckland = weather(10, place=(-37.0, 175.0, 13.0)), Place(-37.0, 175.0, 0.0)
     with pytest.raises(TowerFileError, match=r"utc_offset = 13 would fit"):
         check_clock(data["SW"].to_numpy(), pd.DatetimeIndex(data.index), STEP, auckland, "t.csv")
+
+
+@pytest.mark.parametrize(("latitude", "start"), [(38.0, "2019-01-01"), (38.0, "2019-12-01"), (-25.0, "2019-05-01")])
+@pytest.mark.parametrize("dull", [False, True])
+def test_the_sign_of_the_latitude_is_told_by_the_length_of_days(latitude, start, dull):
+    """In winter too, where none of the sun falls into the night; and in a monsoon, whose summers have less sun than winters."""
+    days = 365 if start == "2019-01-01" else 60
+    time = pd.date_range(start, periods=48 * days, freq="30min")
+    rng = np.random.default_rng(0)
+    day, hour = middle_of_interval(time, STEP)
+    sky = np.repeat(rng.uniform(0.5, 1.0, days), 48) * rng.uniform(0.8, 1.0, len(time))
+    sky *= np.where(dull & (np.abs(day - 196) < 91), 0.4, 1.0)
+    sun = 1000.0 * sky * np.maximum(sine_of_elevation(day, hour, Place(latitude, 30.0, 2.0)), 0.0)
+    assert check_clock(sun, time, STEP, Place(latitude, 30.0, 2.0), "X") == []
+    (said,) = check_clock(sun, time, STEP, Place(-latitude, 30.0, 2.0), "X")
+    assert f"as long as at latitude {latitude:g}, not at latitude {-latitude:g}. Correct the sign" in said
+    with pytest.raises(TowerFileError, match=f"latitude {latitude:g}.*3.0 h later.*utc_offset = 2 would fit"):
+        check_clock(sun, time, STEP, Place(-latitude, 30.0, -1.0), "X")

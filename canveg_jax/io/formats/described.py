@@ -34,6 +34,9 @@ from .leaf_area import leaf_area
 HUMIDITIES = {"relative_humidity": "%", "vapour_pressure_deficit": "hPa"}
 """What vapour pressure may be made from, with air temperature."""
 
+MOST_FLAGS = 8
+"""Different flags that a message names."""
+
 UNITS = {
     **{name: info.unit for name, info in FORCING_TABLE.items() if name not in DERIVED},
     **HUMIDITIES,
@@ -86,7 +89,7 @@ class DescribedTime(_Part):
     columns: tuple[str, ...] = pydantic.Field(min_length=1)
     format: str | None = None
     marks: Literal["start", "end"]
-    utc_offset: float | None = pydantic.Field(default=None, ge=-12, le=14)
+    utc_offset: float | None = pydantic.Field(default=None, ge=-12, le=14, multiple_of=0.25)
 
     @pydantic.field_validator("columns", mode="before")
     @classmethod
@@ -108,6 +111,12 @@ class Description(_Part):
         for name in columns:
             if name not in UNITS:
                 raise ValueError(unknown("variable", name, UNITS))
+        seen: dict[str, str] = {}
+        for name, column in columns.items():
+            if (other := seen.setdefault(column.name, name)) != name:
+                raise ValueError(
+                    f"column {column.name!r} stands for both {other} and {name}. Leave out what it is not."
+                )
         return columns
 
 
@@ -153,18 +162,29 @@ class Described(TowerFormat):
             return Column(values, one.name, {"file_unit": one.unit})
 
         forcing = {name: column(name) for name in used if name in FORCING_TABLE and name != "lai"}
-        _with_vapour_pressure(forcing, {name: column(name) for name in used if name in HUMIDITIES})
+        humidities = {name: column(name) for name in used if name in HUMIDITIES}
+        unused = list(humidities)[0 if "vapour_pressure" in forcing else 1 :]
+        _with_vapour_pressure(forcing, humidities)
         co2_from_option(forcing, options, len(start))
         lai = {"lai": column("lai").values} if "lai" in used else {}
         forcing["lai"] = leaf_area(options, "lai" if lai else None, lai, f"{path.name} ({self.name})", start, step)
-        targets, texts = {}, []
+        targets: dict[str, Target] = {}
+        texts = [f"{path.name}: {name} is not used, as vapour pressure is known without it." for name in unused]
         for name in (name for name in used if name in TARGET_TABLE):
             values, flag = column(name), columns[name].flag
             measured = np.isfinite(values.values)
             if flag is None:
                 texts.append(f"{path.name}: {name} has no flag; all of its samples count as measured.")
             else:
-                measured &= np.isin(numbers[flag], columns[name].measured)
+                chosen = np.isin(numbers[flag], columns[name].measured)
+                if measured.any() and not (measured & chosen).any():
+                    there = sorted({float(f) for f in numbers[flag][np.isfinite(numbers[flag])]})[:MOST_FLAGS]
+                    texts.append(
+                        f"{path.name}: none of the {int(measured.sum())} samples of {name} counts as measured: column {flag} has "
+                        f"{', '.join(f'{f:g}' for f in there) or 'no number'}, `measured` names "
+                        f"{', '.join(f'{f:g}' for f in columns[name].measured) or 'none'}."
+                    )
+                measured &= chosen
             targets[name] = Target(values=values.values, measured=measured, source=values.source)
         return TowerTable(
             start=start,
@@ -181,6 +201,24 @@ class Described(TowerFormat):
         )  # fmt: skip
 
 
+class _Twice(Exception):
+    """A key that a mapping has twice, of which YAML would keep the last."""
+
+    def __init__(self, key: object, line: int):
+        super().__init__(key, line)
+        self.key, self.line = key, line
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if (value := key.value) in seen and isinstance(key, yaml.ScalarNode):
+                raise _Twice(value, key.start_mark.line + 1)
+            seen.add(value) if isinstance(key, yaml.ScalarNode) else None
+        return super().construct_mapping(node, deep)
+
+
 def read_description(path: Path) -> Description:
     """The description in a YAML.
 
@@ -188,7 +226,11 @@ def read_description(path: Path) -> Description:
         TowerFileError: no YAML of this form; the message says what is wrong where, and the nearest known key.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_EachKeyOnce)  # a SafeLoader
+    except _Twice as error:
+        raise TowerFileError(
+            f"{path.name}, line {error.line}: the key {error.key!r} is there twice. Leave out one."
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, "problem_mark", None)
         where = "" if place is None else f", line {place.line + 1}"

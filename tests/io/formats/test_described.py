@@ -106,6 +106,10 @@ def test_humidity_missing_codes_and_stamps_in_utc(described):
         ({"file": "other.csv"}, "file: there is no '.*other.csv'"),
         ({"time": {"columns": ["Datum"], "format": "%Y", "marks": "end"}},
          "row 0 has the time '01.06.2019'; expected the format '%Y'"),
+        ({"columns": {"air_temperature": {"name": "Ta", "unit": "K"}, "soil_temperature": {"name": "Ta", "unit": "K"}}},
+         "column 'Ta' stands for both air_temperature and soil_temperature"),
+        ({"columns": {"shortwave_in": {"name": "Rg", "unit": "mJ m-2 h-1"}}}, "unknown unit 'mJ m-2 h-1'"),
+        ({"time": {"columns": ["Datum"], "marks": "end", "utc_offset": 5.3}}, "time.utc_offset: .* multiple of 0.25"),
         ({"time": {"columns": ["Tag"], "marks": "end"}}, "own.csv has no column 'Tag'"),
         ({"time": {"columns": ["Datum"], "marks": "middle"}}, "time.marks: Input should be 'start' or 'end'"),
         ({"columns": {"co2": {"name": "CO2", "unit": "ppm"}}},
@@ -115,6 +119,34 @@ def test_humidity_missing_codes_and_stamps_in_utc(described):
 def test_what_does_not_fit_is_refused_with_the_remedy(described, changes, message):
     with pytest.raises(TowerFileError, match=message):
         read_tower(described(**changes), lai=2.0, stand_ins={})
+
+
+def test_flags_of_which_none_counts_are_said(described):
+    columns = {v: {"name": n, "unit": u} for v, (n, u, _) in FORCING.items()}
+    columns["latent_heat"] |= {"flag": "LE_qc", "measured": [7]}
+    del columns["nee"]
+    text = "none of the 144 samples of latent_heat counts as measured: column LE_qc has 0, 1, 2, `measured` names 7"
+    with pytest.warns(TowerDataWarning, match=text):
+        tower = read_tower(described(columns=columns), site=SITE, lai=2.0)
+    assert not tower["latent_heat_measured"].any()
+
+
+def test_humidity_that_is_not_used_is_said(described):
+    columns = {v: {"name": n, "unit": u} for v, (n, u, _) in FORCING.items() if v not in ("nee", "latent_heat")}
+    columns["relative_humidity"] = {"name": "LE_qc", "unit": "%"}
+    with pytest.warns(TowerDataWarning, match="relative_humidity is not used, as vapour pressure is known without it"):
+        tower = read_tower(described(columns=columns), site=SITE, lai=2.0)
+    np.testing.assert_allclose(tower["vapour_pressure"], DATA["e"], rtol=1e-6)
+
+
+def test_a_key_that_is_there_twice_is_refused(described):
+    """YAML itself would take the last."""
+    path = described()
+    lines = path.read_text().replace("  co2:\n", "  co2: {name: Ta, unit: ppm}\n  co2:\n")
+    path.write_text(lines)
+    number = lines.splitlines().index("  co2:") + 1
+    with pytest.raises(TowerFileError, match=f"own.yaml, line {number}: the key 'co2' is there twice"):
+        read_tower(path, lai=2.0)
 
 
 def test_what_is_no_description(tmp_path):

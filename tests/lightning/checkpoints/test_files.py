@@ -224,3 +224,19 @@ def test_a_network_of_ones_own_comes_back_where_it_is_allowed(tmp_path):
     require_checkpoint(str(saved), {path})
     with pytest.raises(ValueError, match=path):
         require_checkpoint(str(saved))
+
+
+@pytest.mark.parametrize("content", [b"text", b"", b"PK\x03\x04", b"\x80\x02."])
+def test_whatever_else_a_file_holds_it_is_refused_and_passed_over(content, tmp_path):
+    good = checkpoint(tmp_path / "good.ckpt", steps=3)
+    (tmp_path / "last.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match="no checkpoint that can be read"):
+        read_checkpoint(tmp_path / "last.ckpt")
+    with pytest.warns(UserWarning, match="It is passed over"):
+        assert last_checkpoint([tmp_path]).path == good
+
+
+@pytest.mark.parametrize("stamp", [{"format": "1"}, {"format": -1}, {"format": True}, 1])
+def test_a_format_that_is_none_is_refused(stamp, tmp_path):
+    with pytest.raises(ValueError, match="its format is"):
+        read_checkpoint(checkpoint(tmp_path / "a.ckpt", canveg=stamp))

@@ -131,9 +131,12 @@ def test_a_group_with_too_few_half_hours_is_named():
 
 def test_a_level_beyond_the_errors_is_without_bounds():
     """Of 2,000 errors none says what only one in ten thousand exceeds."""
-    result = with_intervals(predictions(), [0.9999])
+    result = with_intervals(predictions(), [0.9999, 0.9])
     seen = result["converged"].values
     assert np.isinf(result["LE_lower_99_99"].values[seen]).all()
+    row, alone = (interval_table(x).loc[("A", "test", "LE", "all")] for x in (result, with_intervals(predictions())))
+    assert row["coverage_99.99"] == 1.0 and np.isinf(row["width_99.99"])
+    assert all(row[name] == alone[name] for name in ("n", "coverage_90", "width_90", "score_90"))
 
 
 def test_crps_is_that_of_the_errors_as_members():
@@ -246,3 +249,22 @@ def test_crps_of_members_by_hand():
     by_hand = 0.5 * (np.abs(seen - a) + np.abs(seen - a - 4.0)) - 0.5 * 4.0
     np.testing.assert_allclose(crps[known], by_hand, atol=1e-9)
     assert np.isnan(crps[~known]).all()
+
+
+def test_files_that_were_put_together_or_changed_are_refused(tmp_path):
+    data = predictions(sites=("A", "B"))
+    write_predictions(tmp_path / "right.nc", data)
+    assert read_predictions(tmp_path / "right.nc").sizes == data.sizes  # two sites have the same half-hours
+    twice = xr.concat([data, data.isel(row=slice(0, 3))], "row", data_vars="minimal", coords="minimal")
+    split, site = data.copy(deep=True), data.copy(deep=True)
+    split["split"].values[5], site["site_index"].values[5] = 3, 2
+    for wrong, message in (
+        (twice, "3 half-hours are there more than once"),
+        (split, "split has codes"),
+        (site, "site_index has"),
+    ):
+        write_predictions(tmp_path / "wrong.nc", wrong)
+        with pytest.raises(ValueError, match=message):
+            read_predictions(tmp_path / "wrong.nc")
+        assert main(["intervals", str(tmp_path / "wrong.nc"), "--out", str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()

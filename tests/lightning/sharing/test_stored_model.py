@@ -206,6 +206,17 @@ def truncated(folder):
     weights.write_bytes(weights.read_bytes()[:-9])
 
 
+def twice(folder):
+    text = (folder / "model.json").read_text()
+    (folder / "model.json").write_text(text.replace('"kind":', '"kind": "FluxNetwork", "kind":', 1))
+
+
+def another_matrix(folder):
+    settings = json.loads((folder / "model.json").read_text())["settings"]
+    settings["sites"][0]["dispersion"] = "/etc/hostname"
+    described(folder, settings=settings)
+
+
 def pickled(folder):
     (folder / "weights.safetensors").write_bytes(pickle.dumps({"a": 1}))
     described(folder, sha256={"weights.safetensors": sha256(folder / "weights.safetensors")})
@@ -215,6 +226,12 @@ DAMAGES = {
     "no model.json": (lambda f: (f / "model.json").unlink(), "has no model.json"),
     "no JSON": (lambda f: (f / "model.json").write_text("{"), "no JSON that can be read"),
     "another JSON": (lambda f: (f / "model.json").write_text('["a"]'), "does not describe a model"),
+    "a key twice": (twice, "'kind' is there twice"),
+    "a matrix of elsewhere": (another_matrix, "/etc/hostname, the dispersion matrix of a site, is none of its files"),
+    "weights that are no numbers": (
+        lambda f: other_weights(f, lambda t: t["stress.input_sd"].fill_(torch.nan)), "stress.input_sd holds numbers that are not"
+    ),
+    "format nought": (lambda f: described(f, format_version=0), "format version 0"),
     "a later format": (lambda f: described(f, format_version=FORMAT_VERSION + 1), "Install a later release"),
     "settings are a list": (lambda f: described(f, settings=[]), "settings is missing"),
     "unknown setting": (lambda f: described(f, settings={"sitess": []}), "sites"),
@@ -244,6 +261,9 @@ def test_what_is_not_there_or_something_else_is_said(folder, tmp_path):
     (tmp_path / "text.ckpt").write_text("text")
     with pytest.raises(ValueError, match="no checkpoint that can be read"):
         HybridCanopy.from_pretrained(tmp_path / "text.ckpt")
+    torch.save({"state_dict": {}, "hyper_parameters": {"sites": []}, "canveg": {"format": 99}}, tmp_path / "later.ckpt")
+    with pytest.raises(ValueError, match="checkpoint of format 99"):
+        HybridCanopy.from_pretrained(tmp_path / "later.ckpt")
     model = HybridCanopy.from_pretrained(folder, physics=BoringCanopy())
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.tex").write_text("text")
