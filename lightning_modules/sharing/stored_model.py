@@ -21,6 +21,8 @@ from safetensors.torch import load_file, save
 
 from canveg_jax.files import replacing, sha256
 
+from ..checkpoints.format import read_checkpoint
+
 FORMAT = "canveg-model"
 FORMAT_VERSION = 1
 """Raise when a change makes folders that older releases cannot read."""
@@ -70,7 +72,7 @@ def open_stored(path: str | Path) -> StoredModel:
     if path.is_dir():
         return read_folder(path)
     if path.is_file():
-        return read_checkpoint(path)
+        return model_of_checkpoint(path)
     raise FileNotFoundError(
         f"{path} does not exist. Give a checkpoint (runs/NAME/version_0/checkpoints/best.ckpt) or a folder of canveg share."
     )
@@ -186,19 +188,15 @@ def _as_json(content: Any) -> str:
 # --- checkpoints
 
 
-def read_checkpoint(path: str | Path) -> StoredModel:
-    """Read a checkpoint of `HybridCanopy` or `FluxNetwork`; tensors and plain data only.
+def model_of_checkpoint(path: str | Path) -> StoredModel:
+    """The model in a checkpoint of `HybridCanopy` or `FluxNetwork`.
 
     Raises:
-        ValueError: it is none.
+        FileNotFoundError, ValueError: as of `checkpoints.format.read_checkpoint`; ValueError: it is of another model.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file fails in many ways
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is no checkpoint that can be read ({reason}).") from error
-    if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= set(content):
-        raise ValueError(f"{path} is no checkpoint of canveg: it lacks state_dict or hyper_parameters.")
+    content = read_checkpoint(path)
+    if not isinstance(content.get("hyper_parameters"), Mapping):
+        raise ValueError(f"{path} is no checkpoint of canveg: it has no hyper_parameters.")
     settings = dict(content["hyper_parameters"])
     kind = "HybridCanopy" if "sites" in settings else "SequenceNetwork" if "memory" in settings else "FluxNetwork"
     return StoredModel(kind, settings, dict(content["state_dict"]), content.get(STATISTICS))
