@@ -41,8 +41,10 @@ def _callmip(options: argparse.Namespace) -> int:
     )
     require_place(options.out / "file.nc")
     fluxes = read_fluxes(options.fluxes)
-    site = None if options.site is None else as_site(options.site)
-    fluxes, name = _of_one_site(fluxes, None if site is None else site.name)
+    known = _places(fluxes)
+    site = None if options.site is None or options.site in known else as_site(options.site)
+    fluxes, name = _of_one_site(fluxes, options.site if site is None else site.name)
+    fluxes.attrs |= known.get(name, {})
     place = fluxes.attrs if site is None else {"latitude": site.latitude, "longitude": site.longitude}
     if not {"latitude", "longitude"} <= place.keys():
         raise ValueError(
@@ -56,6 +58,16 @@ def _callmip(options: argparse.Namespace) -> int:
         f"not computed, left out: {', '.join((*export.left_out, 'mrso', 'mrsos', 'cLiveBioAbove', 'cSoil'))}\nwritten to {path}"
     )
     return 0
+
+
+def _places(fluxes: xr.Dataset) -> dict[str, dict[str, float]]:
+    """Latitude and longitude of the sites of a predictions file by name; nothing where it does not say them."""
+    if not {"site_name", "latitude", "longitude"} <= set(fluxes.variables):
+        return {}
+    rows = zip(*(fluxes[name].values for name in ("site_name", "latitude", "longitude")), strict=True)
+    return {
+        str(name): {"latitude": float(latitude), "longitude": float(longitude)} for name, latitude, longitude in rows
+    }
 
 
 def _of_one_site(fluxes: xr.Dataset, wanted: str | None) -> tuple[xr.Dataset, str]:

@@ -61,7 +61,7 @@ def predictions_dataset(outputs: Sequence[Any], data: FluxTowerDataModule) -> xr
     columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     order = np.lexsort((columns["time"], columns["site"]))
     columns = {name: values[order] for name, values in columns.items()}
-    return _as_dataset(columns, [site.name for site in data.sites], data)
+    return _as_dataset(columns, data)
 
 
 def write_predictions(path: str | Path, predictions: xr.Dataset, attributes: Mapping[str, Any] | None = None) -> Path:
@@ -153,7 +153,7 @@ def _flux_and_kind(name: str) -> tuple[str, str]:
     return name, ""
 
 
-def _as_dataset(columns: dict[str, np.ndarray], sites: list[str], data: FluxTowerDataModule) -> xr.Dataset:
+def _as_dataset(columns: dict[str, np.ndarray], data: FluxTowerDataModule) -> xr.Dataset:
     variables: dict[str, Any] = {}
     for name, values in columns.items():
         flux, kind = _flux_and_kind(name)
@@ -199,8 +199,15 @@ def _as_dataset(columns: dict[str, np.ndarray], sites: list[str], data: FluxTowe
     coords = {
         "time": ("row", columns["time"], stamp),
         "site_index": ("row", columns["site"].astype(np.int32), index),
-        "site_name": ("site", np.array(sites), {"long_name": "site", "cf_role": "timeseries_id"}),
+        "site_name": (
+            "site",
+            np.array([site.name for site in data.sites]),
+            {"long_name": "site", "cf_role": "timeseries_id"},
+        ),
     }
+    for name, unit in (("latitude", "degrees_north"), ("longitude", "degrees_east")):
+        place = {"units": unit, "standard_name": name, "long_name": f"{name} of the site"}
+        coords[name] = ("site", np.array([getattr(site, name) for site in data.sites]), place)
     hashes = [str(h) for record in data.records["train"] for h in np.atleast_1d(record.attrs.get("source_sha256", []))]
     attrs = provenance(None) | {"title": "Observed and modelled fluxes", "featureType": "timeSeries"}
     return xr.Dataset(variables, coords, attrs | ({"source_sha256": hashes} if hashes else {}))

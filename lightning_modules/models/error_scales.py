@@ -54,17 +54,15 @@ class ErrorScales(nn.Module):
         return nn.functional.softplus(self.raw) + floor
 
     def forward(self, name: str, modelled: torch.Tensor, sd: torch.Tensor | float) -> torch.Tensor:
-        """`sigma` `[time]` of a target, in its unit; that of a flux of 0 where the modelled one is no number.
+        """`sigma` `[time]` of a target, in its unit.
 
         Args:
             name: of the target.
-            modelled: `[time]`, as the tower would see it.
+            modelled: `[time]`, as the tower would see it, finite.
             sd: standard deviation of the target in the training part.
         """
         offset, slope = self.lines()[self.targets.index(name)]
-        size = modelled.detach().abs()
-        size = torch.where(torch.isfinite(size), size, 0.0)
-        return (offset * sd + slope * size).to(modelled.dtype)
+        return (offset * sd + slope * modelled.detach().abs()).to(modelled.dtype)
 
     def table(self, sd: torch.Tensor) -> pd.DataFrame:
         """The learned lines in the form of `parameter_table`.

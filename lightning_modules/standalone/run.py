@@ -23,9 +23,8 @@ def load(folder=Path(__file__).parent):
     manifest = json.loads((folder / "manifest.json").read_text())
     for name, digest in manifest["sha256"].items():
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
-            print(
-                f"{folder / name}: not the file that was exported (its numbers were changed, or it is damaged)",
-                file=sys.stderr,
+            raise ValueError(
+                f"{folder / name} is not the file that was exported: it is damaged, or was changed. Export again."
             )
     program = export.deserialize(bytearray((folder / "program.stablehlo").read_bytes()))
     arrays = dict(np.load(folder / "arrays.npz", allow_pickle=False))

@@ -85,6 +85,19 @@ def test_predictions_of_several_sites(tmp_path, capsys):
     assert "the file has the sites US-Bi1, US-Hn1. Give one of them as --site" in capsys.readouterr().err
 
 
+def test_a_site_of_the_file_is_where_the_file_says(tmp_path):
+    rows = {name: ("row", v, {"units": FLUX_TABLE[name].unit}) for name, v in fluxes().items() if v.dtype != bool}
+    coords = {
+        "time": ("row", TIME), "site_index": ("row", np.ones(len(TIME), dtype=int)), "site_name": ("site", ["Here", "There"]),
+        "latitude": ("site", [10.0, -34.2]), "longitude": ("site", [20.0, 146.2]),
+    }  # fmt: skip
+    xr.Dataset(rows, coords).to_netcdf(tmp_path / "predictions.nc", engine="h5netcdf")
+    command = ["export", "callmip", str(tmp_path / "predictions.nc"), "--out", str(tmp_path), "--site", "There"]
+    assert main(command) == 0
+    with xr.open_dataset(tmp_path / "canveg.v1_Phase1b_Scen1_There_Cal_Prior.nc") as file:
+        assert float(file["lat"][0]) == -34.2 and float(file["lon"][0]) == 146.2
+
+
 def test_what_cannot_be_exported(tmp_path, capsys):
     with pytest.raises(TowerFileError, match="none of 5 days has all of its 48 half-hours solved. Simulate whole days"):
         daily(xr.open_dataset(written(tmp_path, converged=np.zeros(len(TIME), dtype=bool))), 0.0, 0.0, Protocol())

@@ -16,7 +16,7 @@ from canveg_jax.solver.acceptance import SOLVED, reason_not_to_solve, rows_to_so
 from canveg_jax.solver.options import Axes
 
 ROWS = 6
-NUMBERS = st.one_of(st.floats(width=32), st.sampled_from([0.0, 1.0, 1e-40, -9999.0]))
+NUMBERS = st.one_of(st.floats(width=32), st.sampled_from([0.0, 1.0, 1e-40, -9999.0, np.nan, np.inf]))
 
 
 def inputs(dtype=np.float64, by_row: bool = False):

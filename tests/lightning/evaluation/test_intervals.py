@@ -45,6 +45,21 @@ def predictions(seed=0, *, bias=0.0, error=lambda flux: 5.0 + 0.1 * np.abs(flux)
     )
 
 
+def test_seasons_are_those_of_the_calendar():
+    data = with_intervals(predictions())
+    table = interval_table(data).xs(("A", "test", "LE"), level=("site", "part", "flux"))
+    month = pd.DatetimeIndex(data["time"].values).month
+    scored = (data["split"].values == 2) & np.isfinite(data["LE_pit"].values)
+    for season, months in {
+        "Dec-Feb": (12, 1, 2),
+        "Mar-May": (3, 4, 5),
+        "Jun-Aug": (6, 7, 8),
+        "Sep-Nov": (9, 10, 11),
+    }.items():
+        assert table.loc[season, "n"] == (scored & month.isin(months)).sum()
+    assert table.loc["Mar-May", "n"] > 300 and table.loc["Jun-Aug", "n"] > 300
+
+
 def test_independent_errors_are_covered_by_day_and_night_with_the_width_of_their_size():
     table = interval_table(with_intervals(predictions(bias=20.0), [0.5, 0.9]))
     table = table.xs(("A", "test", "LE"), level=("site", "part", "flux"))

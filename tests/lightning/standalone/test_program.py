@@ -18,6 +18,7 @@ from lightning_modules import HybridCanopy
 from lightning_modules.closures.closure import LEAF_AREA
 from lightning_modules.standalone.networks import Networks, columns_of, networks_function
 from lightning_modules.standalone.program import export_model
+from lightning_modules.standalone.run import load
 from tests.lightning.sharing.test_stored_model import moved
 from tests.lightning.towers import SITE, BoringCanopy
 
@@ -171,3 +172,10 @@ def test_other_physics_and_full_folders_are_refused(tmp_path):
     with pytest.raises(ValueError, match="BoringCanopy; only bridges.TorchCanopy"):
         export_model(HybridCanopy([SITE], physics=BoringCanopy()), tmp_path / "program")
     assert not (tmp_path / "program").exists()
+
+
+def test_the_loader_refuses_files_that_were_changed(tmp_path):
+    (tmp_path / "program.stablehlo").write_bytes(b"other")
+    (tmp_path / "manifest.json").write_text(json.dumps({"sha256": {"program.stablehlo": "0" * 64}}))
+    with pytest.raises(ValueError, match=r"program.stablehlo is not the file that was exported.*Export again"):
+        load(tmp_path)
