@@ -3,6 +3,7 @@
 PYTHON ?= python3
 ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 VENV := .venv
+EXTRAS := dev,bayes,bmi,experiments,places
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -13,7 +14,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt uv
 	UV_HTTP_RETRIES=0 $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend=auto -c constraints.txt torch \
 	  || echo "uv cannot reach PyTorch's own index; pip chooses the build of torch"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,bayes,bmi,experiments,places]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $(INSTALLED)
 
 demo: $(INSTALLED)
@@ -62,8 +63,8 @@ test-oldest: RESOLUTION := lowest-direct
 test-newest test-oldest: test-%: $(INSTALLED)
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) .venv-$*
 	UV_HTTP_RETRIES=0 $(BIN)/uv pip install --quiet --python .venv-$*/bin/python --torch-backend=auto \
-	    --resolution=$(RESOLUTION) -e '.[dev,bayes,bmi,experiments,places]' \
-	  || $(BIN)/uv pip install --quiet --python .venv-$*/bin/python --resolution=$(RESOLUTION) -e '.[dev,bayes,bmi,experiments,places]'
+	    --resolution=$(RESOLUTION) -e '.[$(EXTRAS)]' \
+	  || $(BIN)/uv pip install --quiet --python .venv-$*/bin/python --resolution=$(RESOLUTION) -e '.[$(EXTRAS)]'
 	.venv-$*/bin/python -m pytest $(ARGS)
 
 # Training as the command canveg runs it: PyTorch's idle threads sleep.

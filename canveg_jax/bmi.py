@@ -7,7 +7,6 @@ Needs bmipy: `pip install 'canveg-torch[bmi]'`. Names follow the rules of the CS
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -15,15 +14,14 @@ import jax
 import numpy as np
 import pandas as pd
 import pydantic
-import yaml
 
 from .canopy import Canopy, warn_not_converged
+from .configuration import CanopyConfig, Date, SiteConstants
 from .fluxes import FLUX_TABLE
 from .forcing import FORCING_TABLE, Forcing
 from .io.timestamps import middle_of_interval
 from .io.tower_files import as_site
-from .parameters import PARAMETER_TABLE, Parameters
-from .solver.options import SolverOptions
+from .parameters import Parameters
 from .solver.state_vector import state_size
 from .spelling import unknown
 
@@ -77,47 +75,26 @@ GRID = 0
 """The only grid: scalar."""
 
 
-class BmiConfig(pydantic.BaseModel):
-    """What `initialize` reads from YAML. Unknown keys are errors.
+class BmiConfig(CanopyConfig):
+    """What `initialize` reads from YAML: site, parameters and solver as of `CanopyConfig`, and these.
 
     Args:
         site: name of a preset, path of a site YAML, or constants, as of `canveg simulate`.
-        site_options: changes of site constants, such as `{n_layers: 1}`.
         start: start of the first interval, local standard time of the site.
         end: end of the last one; None: none is known.
         time_step: length of an interval, s.
-        parameters: process parameters that differ from the defaults.
         stress: name of a scheme, or none.
         conductance: equation of the stomata.
-        solver: changes of `canveg_jax.SolverOptions`.
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    expects = "`site` and `start`"
 
-    site: str | dict[str, Any]
-    start: str
-    end: str | None = None
-    site_options: dict[str, Any] = pydantic.Field(default_factory=dict)
+    site: str | SiteConstants
+    start: Date
+    end: Date | None = None
     time_step: float = pydantic.Field(default=1800.0, gt=0, le=86_400)
-    parameters: dict[str, float] = pydantic.Field(default_factory=dict)
     stress: str | None = None
     conductance: str = "ball_berry"
-    solver: dict[str, Any] = pydantic.Field(default_factory=dict)
-
-    @pydantic.field_validator("start", "end", mode="before")
-    @classmethod
-    def _date_as_text(cls, value: Any) -> Any:
-        return value if value is None else str(value)
-
-    @pydantic.model_validator(mode="after")
-    def _known_names(self) -> BmiConfig:
-        for where, given, known in (
-            ("parameters", self.parameters, PARAMETER_TABLE), ("solver", self.solver, SolverOptions._fields)
-        ):  # fmt: skip
-            for name in given:
-                if name not in known:
-                    raise ValueError(f"{where}: {unknown('key', name, known)}")
-        return self
 
 
 class CanopyBmi(Bmi):
@@ -143,12 +120,7 @@ class CanopyBmi(Bmi):
             FileNotFoundError: there is no such file.
             ValueError: no mapping, an unknown key, or a value that cannot be right.
         """
-        content = yaml.safe_load(Path(config_file).read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError(
-                f"{config_file}: expected a mapping with `site` and `start`, got {type(content).__name__}."
-            )
-        self._config = BmiConfig(**content)
+        self._config = BmiConfig.from_yaml(config_file)
         try:
             self._start = pd.Timestamp(self._config.start)
             end = None if self._config.end is None else pd.Timestamp(self._config.end)
@@ -163,7 +135,7 @@ class CanopyBmi(Bmi):
             )
         site = as_site(self._config.site, self._config.site_options)
         self._canopy = Canopy(
-            site, Parameters(**self._config.parameters), self._config.stress, options=SolverOptions(**self._config.solver),
+            site, Parameters(**self._config.parameters), self._config.stress, options=self._config.options,
             conductance=self._config.conductance,
         )  # fmt: skip
         self._run = jax.jit(self._solve)

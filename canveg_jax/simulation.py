@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,68 +13,43 @@ import xarray as xr
 import yaml
 
 from .canopy import Canopy, Solution
+from .configuration import CanopyConfig, Date, require_known
 from .forcing import FORCING_TABLE, Forcing
 from .io.completeness import table_of_costs
 from .io.doctor import examine, require_usable, short_text
 from .io.netcdf import write_fluxes
 from .io.tower_files import TowerFiles
-from .parameters import PARAMETER_TABLE, Parameters
+from .parameters import Parameters
 from .site import Site
-from .solver.options import SolverOptions
-from .spelling import unknown
 
 
-class SimulationConfig(pydantic.BaseModel):
-    """What `canveg simulate` reads from YAML. Unknown keys are errors.
+class SimulationConfig(CanopyConfig):
+    """What `canveg simulate` reads from YAML: site, parameters and solver as of `CanopyConfig`, and these.
 
     Args:
         tower: site and files, as in the training configuration (`TowerFiles`); the fluxes may be left out.
         folder: relative file names of `tower` start here; default: the folder the command runs in.
-        site_options: changes of site constants, such as `{n_layers: 1}`.
-        parameters: process parameters that differ from the defaults of `canveg_jax.PARAMETER_TABLE`.
         stress: none, or the built-in `soil_moisture`.
-        solver: changes of `canveg_jax.SolverOptions`.
         smooth_colimitation: quadratic co-limitation of photosynthesis instead of the hard minimum.
         dtype: precision of the computation.
         first, last: dates (or date-times) of the first and last interval to simulate; default: the whole record.
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    expects = "`tower: ...`"
 
     tower: dict[str, Any]
     folder: Path | None = None
-    site_options: dict[str, Any] = pydantic.Field(default_factory=dict)
-    parameters: dict[str, float] = pydantic.Field(default_factory=dict)
     stress: Literal["soil_moisture"] | None = None
-    solver: dict[str, Any] = pydantic.Field(default_factory=dict)
     smooth_colimitation: bool = False
     dtype: Literal["float64", "float32"] = "float64"
-    first: str | None = None
-    last: str | None = None
+    first: Date | None = None
+    last: Date | None = None
 
-    @pydantic.field_validator("first", "last", mode="before")
+    @pydantic.field_validator("tower")
     @classmethod
-    def _date_as_text(cls, value: Any) -> Any:
-        return value if value is None else str(value)
-
-    @pydantic.model_validator(mode="after")
-    def _known_names(self) -> SimulationConfig:
-        _require_known("tower", self.tower, [field.name for field in dataclasses.fields(TowerFiles)])
-        _require_known("parameters", self.parameters, PARAMETER_TABLE)
-        _require_known("solver", self.solver, SolverOptions._fields)
-        return self
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> SimulationConfig:
-        """Read a configuration.
-
-        Raises:
-            ValueError: not a mapping, or values that cannot be right (pydantic's message names them).
-        """
-        content = yaml.safe_load(Path(path).read_text())
-        if not isinstance(content, dict):
-            raise ValueError(f"{path}: expected a mapping with `tower: ...`, got {type(content).__name__}.")
-        return cls(**content)
+    def _known_settings(cls, tower: dict[str, Any]) -> dict[str, Any]:
+        require_known("tower", tower, [field.name for field in dataclasses.fields(TowerFiles)])
+        return tower
 
     def files(self) -> TowerFiles:
         """The tower's files, relative names resolved against `folder`.
@@ -157,7 +131,7 @@ def simulate(config: SimulationConfig) -> Simulation:
         )
     require_usable(examination)
     canopy = Canopy(
-        site, Parameters(**config.parameters), config.stress, options=SolverOptions(**config.solver),
+        site, Parameters(**config.parameters), config.stress, options=config.options,
         smooth_colimitation=config.smooth_colimitation,
     )  # fmt: skip
     forcing = Forcing.from_dataset(tower)
@@ -181,9 +155,3 @@ def require_folder(path: str | Path) -> Path:
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist or is not writable.")
     return path
-
-
-def _require_known(where: str, given: Mapping[str, Any], known: Collection[str]) -> None:
-    for name in given:
-        if name not in known:
-            raise ValueError(f"{where}: {unknown('key', name, known)}")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
+from .records import Record
 from .spelling import unknown
 
 LeafAngle = Literal["erectophile", "spherical", "planophile", "plagiophile", "extremophile", "uniform"]
@@ -16,7 +17,7 @@ SoilRespiration = Literal["q10", "alfalfa"]
 SoilHeat = Literal["storage", "conduction"]
 
 
-class Site(pydantic.BaseModel):
+class Site(Record):
     """Constants of one site. Lengths in m, angles in degrees, `utc_offset` in hours east of UTC (standard time).
 
     `elevation` (above sea level) is needed only where the air pressure was not measured.
@@ -34,8 +35,6 @@ class Site(pydantic.BaseModel):
     Raises:
         pydantic.ValidationError: a value is missing, unknown or outside its range; the message names it.
     """
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     name: str
     latitude: float = pydantic.Field(ge=-90, le=90)

@@ -19,6 +19,7 @@ import xarray as xr
 from ..files import replacing
 from ..physics.constants import STEFAN_BOLTZMANN
 from ..physics.thermodynamics import latent_heat_of_vaporisation
+from ..records import Record
 from .netcdf import NO_LEAP_SECONDS, provenance
 from .tower_dataset import TowerFileError
 
@@ -57,7 +58,7 @@ VARIABLES: dict[str, Daily] = {
 }  # fmt: skip
 
 
-class Protocol(pydantic.BaseModel):
+class Protocol(Record):
     """What the name and the global attributes of a file say.
 
     Args:
@@ -67,8 +68,6 @@ class Protocol(pydantic.BaseModel):
         period: of calibration or of validation.
         stage: before or after the calibration.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     model: str = pydantic.Field(default="canveg.v1", pattern=r"^[A-Za-z0-9-]+\.[A-Za-z0-9.-]+$")
     phase: Literal["1a", "1b"] = "1b"

@@ -168,7 +168,7 @@ def _other_hemisphere(
 
 
 def _fit_by_day(
-    shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place, shift: float
+    shortwave: Series, start: pd.DatetimeIndex, step: pd.Timedelta, place: Place | Site, shift: float
 ) -> np.ndarray:
     """Correlation of measured and computed sun of each of the days that are looked at."""
     rows, _ = _sunny_days(shortwave, step, MOST_DAYS)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 
 from ..physics.state import Scheme
+from ..spelling import unknown
 
 
 class SolverOptions(NamedTuple):
@@ -25,6 +27,20 @@ class SolverOptions(NamedTuple):
     adjoint_max_passes: int = 120
     adjoint_depth: int = 8
     rows_at_once: int | None = None
+
+
+def solver_options(changes: Mapping[str, Any]) -> SolverOptions:
+    """The options with some of them changed.
+
+    Raises:
+        ValueError: a name that does not exist, or a value that is no number.
+    """
+    for name, value in changes.items():
+        if name not in SolverOptions._fields:
+            raise ValueError(f"solver: {unknown('key', name, SolverOptions._fields)}")
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"solver: {name} must be a number; got {value!r}.")
+    return SolverOptions(**changes)
 
 
 class Axes(NamedTuple):

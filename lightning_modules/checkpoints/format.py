@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,12 @@ FORMAT = 1
 
 STAMP = "canveg"
 """Key under which a checkpoint says its version: `{"format": 1}`. One without it is of version 0."""
+
+DAMAGE = (
+    OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError,
+    MemoryError, struct.error, pickle.UnpicklingError,
+)  # fmt: skip
+"""What torch raises for a file that is no checkpoint, or was damaged anywhere: found by changing and cutting files at random."""
 
 
 def _names_its_checkpoints(checkpoint: dict[str, Any]) -> None:
@@ -62,17 +70,19 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         ValueError: it is no checkpoint, damaged, asks for code, or is of a later version.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} does not exist, or is no file.")
+        raise FileNotFoundError(
+            f"{path} does not exist, or is no file. Name a checkpoint, such as runs/NAME/version_0/checkpoints/best.ckpt."
+        )
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # a damaged file, or one of something else, fails in any way
+    except DAMAGE as error:
         if asked := re.search(r"GLOBAL (\S+)", str(error)):
             raise ValueError(
                 f"{path} asks to run code when it is loaded ({asked[1]}), and is not. Checkpoints of canveg fit hold numbers "
                 "only: use one of these, from a source that you trust."
             ) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is no checkpoint that can be read ({reason})") from error
+        raise ValueError(f"{path} is no checkpoint that can be read ({reason}).") from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise ValueError(f"{path} is no checkpoint of canveg: it has no state_dict.")
     return migrate(content, path)

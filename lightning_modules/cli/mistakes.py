@@ -61,7 +61,8 @@ def _of_a_record(error: Any) -> str:
     for one in error.errors(include_url=False):
         given = "" if one["type"] == "missing" else f" (got {one['input']!r})"
         name = ".".join(map(str, one["loc"]))
-        refused.append(f"{name}: {one['msg'].removeprefix('Value error, ')}{given}" if name else one["msg"])
+        text = one["msg"].removeprefix("Value error, ")
+        refused.append(f"{name}: {text}{given}" if name else text)
     return f"{error.title}: {'; '.join(refused)}"
 
 

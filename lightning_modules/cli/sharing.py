@@ -28,13 +28,11 @@ def _share(options: argparse.Namespace) -> int:
     from ..models.hybrid_canopy import HybridCanopy
     from ..models.residual import CHECKPOINT, RESIDUAL_FOLDER
     from ..sharing.run_record import record_of_checkpoint
-    from ..sharing.stored_model import read_checkpoint
+    from ..sharing.stored_model import model_of_checkpoint
 
     doi = dict(_pair(text) for text in options.doi)
-    if not options.checkpoint.is_file():
-        raise FileNotFoundError(f"{options.checkpoint} does not exist, or is no file. Name a checkpoint of a run.")
+    model = HybridCanopy.from_stored(model_of_checkpoint(options.checkpoint), options.checkpoint)
     record = record_of_checkpoint(options.checkpoint, doi)
-    model = HybridCanopy.from_stored(read_checkpoint(options.checkpoint), options.checkpoint)
     folder = model.save_pretrained(options.folder, run=record, licence=options.licence)
     print(f"model: {folder}")
     residual = options.checkpoint.with_name(CHECKPOINT)

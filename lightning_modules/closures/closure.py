@@ -232,3 +232,11 @@ class Closures(nn.ModuleDict):
                 else:
                     shifts[target] = limited
         return factors, shifts
+
+    def moves(self, z: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Factor or shift `[time]` of each closure, by its name; `z` as of `actions`."""
+        limited = {name: closure.limited(z[name]) for name, closure in self.named().items()}
+        return {
+            name: torch.exp(limited[name]) if closure.kind.moves == "factor" else limited[name]
+            for name, closure in self.named().items()
+        }

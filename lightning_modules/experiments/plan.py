@@ -13,6 +13,7 @@ import pydantic
 import yaml
 
 from canveg_jax.io.tower_files import TowerFiles
+from canveg_jax.records import Record
 from canveg_jax.spelling import unknown
 
 from ..data.datamodule import FluxTowerDataModule
@@ -33,7 +34,7 @@ DEFAULT_PURGE_DAYS = 3.0
 DEFAULT_LE_WEIGHTS = tuple(i / 10 for i in range(11))
 
 
-class NamedSplit(pydantic.BaseModel):
+class NamedSplit(Record):
     """A split with a name: that of its kind, unless it says otherwise.
 
     Args:
@@ -41,8 +42,6 @@ class NamedSplit(pydantic.BaseModel):
         held_out: see `data.held_out.HeldOut`.
         purge_days: gap between the parts; default: 3 days, and for `time` and `weeks` that of the base configuration.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     name: str
     held_out: HeldOut
@@ -67,7 +66,7 @@ class NamedSplit(pydantic.BaseModel):
         return [cls(name=name or default, held_out=held_out, purge_days=purge)]
 
 
-class Claim(pydantic.BaseModel):
+class Claim(Record):
     """What the verdict is about: is a row better than others?
 
     Args:
@@ -76,17 +75,13 @@ class Claim(pydantic.BaseModel):
         fluxes: fluxes that it is said of.
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
     row: str | None = None
     than: tuple[str, ...] | None = None
     fluxes: tuple[str, ...] = ("LE", "NEE")
 
 
-class Bootstrap(pydantic.BaseModel):
+class Bootstrap(Record):
     """Settings of the intervals: see `bootstrap.paired_difference`."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     samples: int = pydantic.Field(2000, ge=100)
     block_days: int = pydantic.Field(7, ge=1)

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import pydantic
 
+from canveg_jax.records import Record
 from canveg_jax.spelling import unknown
 
 from ..data.inputs import check_inputs
@@ -67,7 +68,7 @@ ROW_DATA = ("batch_size", "dtype", "num_workers")
 """What a row may change of the data: how fast it is computed, not what is learned from or scored on."""
 
 
-class Row(pydantic.BaseModel):
+class Row(Record):
     """One row of a comparison.
 
     Args:
@@ -79,8 +80,6 @@ class Row(pydantic.BaseModel):
         trainer: changes of the base configuration's `trainer`, such as `{max_epochs: 40}`.
         early_stopping: changes of the base configuration's `early_stopping`.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     kind: str
     inputs: tuple[str, ...] | None = None

@@ -18,6 +18,7 @@ from canveg_jax import Site
 from canveg_jax.io.antecedents import ANTECEDENTS
 from canveg_jax.io.daily_weather import DAILY
 from canveg_jax.io.tower_files import as_site
+from canveg_jax.solver.options import solver_options
 
 from ..closures.closure import LEAF_AREA
 from ..closures.leaf_area import moved_leaf_area
@@ -39,11 +40,12 @@ from .flux_task import FluxTask
 from .hybrid_sharing import HybridSharing
 from .losses import FluxLoss, LossKind, loss_weights
 from .observation import OBSERVED_FLUXES, read_observation
+from .optimiser import adamw, parameter_groups
 from .precision import check_precision
-from .settings import check_settings, solver_options
+from .settings import check_settings
 from .solution_memory import SolutionMemory
 from .stages import check_names_of_parts, check_stages_train, forget_gradients_of_held, read_stages, stage_of
-from .tuned_parameters import parameter_table, share_table
+from .tuned_parameters import joined_tables, parameter_table, share_table, values_in_words
 
 PAST = (*ANTECEDENTS, DAILY)
 """Columns that networks may read, and the canopy does not."""
@@ -145,10 +147,8 @@ class HybridCanopy(HybridSharing, FluxTask):
         self.sites = tuple(as_site(site) for site in sites)
         if not self.sites:
             raise ValueError("HybridCanopy: expected at least one site; got none.")
-        if max_failed_share is not None and not 0.0 <= max_failed_share <= 1.0:
-            raise ValueError(f"max_failed_share must be within 0 and 1, or null; got {max_failed_share!r}.")
         self.max_failed_share = max_failed_share
-        check_settings(network_lr, parameter_lr, weight_decay, prior_weight, schedule)
+        check_settings(network_lr, parameter_lr, weight_decay, prior_weight, schedule, max_failed_share)
         tunable = list(cv.TUNABLE if tunable is None else tunable)
         with jax.enable_x64(True):
             module = build_stress(stress)
@@ -248,11 +248,15 @@ class HybridCanopy(HybridSharing, FluxTask):
         """The network that the physics evaluates for every leaf, if there is one."""
         return getattr(self.physics, "in_loop", None)
 
+    @property
+    def stress_module(self) -> nn.Module | None:
+        """What computes the stress, before the canopy is solved or within; None: nothing does."""
+        return self.in_loop if self.stress is None else self.stress
+
     def take_statistics(self, statistics: ScalingStatistics) -> None:
         """Those of its inputs to a stress module that standardises them."""
-        module = self.in_loop if self.stress is None else self.stress
-        if isinstance(module, StandardisesInputs):
-            module.set_statistics(statistics)
+        if isinstance(self.stress_module, StandardisesInputs):
+            self.stress_module.set_statistics(statistics)
         self.closures.set_statistics(statistics)
         if self.observation is not None:
             slopes = statistics.energy_closure
@@ -265,8 +269,7 @@ class HybridCanopy(HybridSharing, FluxTask):
     @property
     def network_inputs(self) -> tuple[str, ...]:
         """Names of the inputs that its networks standardise."""
-        module = self.in_loop if self.stress is None else self.stress
-        own = getattr(module, "inputs", ())
+        own = getattr(self.stress_module, "inputs", ())
         names = [*own, *(name for closure in self.closures.named().values() for name in closure.inputs)]
         return tuple(dict.fromkeys(name for name in names if name in NETWORK_INPUTS))
 
@@ -332,11 +335,8 @@ class HybridCanopy(HybridSharing, FluxTask):
             seen = self.as_observed(fluxes, batch)
             result["seen"] = {f"{name}{EQUIVALENT}": seen[name] for name in OBSERVED_FLUXES}
         if len(self.closures):
-            moves = {name: closure.limited(fluxes[f"z_{name}"]) for name, closure in self.closures.named().items()}
-            result["closures"] = {
-                f"closure_{name}": torch.exp(moves[name]) if closure.kind.moves == "factor" else moves[name]
-                for name, closure in self.closures.named().items()
-            }
+            moves = self.closures.moves({name: fluxes[f"z_{name}"] for name in self.closures.named()})
+            result["closures"] = {f"closure_{name}": move for name, move in moves.items()}
         return result
 
     # --- Lightning
@@ -395,9 +395,8 @@ class HybridCanopy(HybridSharing, FluxTask):
         """What can be trained or held, by name: parameters of the physics, closures, `stress`, `observation`, `error_scales`."""
         parts = {name: [z] for name, z in self.physics.raw.items()}
         parts |= {name: list(closure.parameters()) for name, closure in self.closures.named().items()}
-        module = self.in_loop if self.stress is None else self.stress
-        if module is not None:
-            parts["stress"] = list(module.parameters())
+        if self.stress_module is not None:
+            parts["stress"] = list(self.stress_module.parameters())
         if self.observation is not None and not self.observation.corrected:
             parts["observation"] = [self.observation.raw]
         if self.error_scales is not None:
@@ -413,27 +412,20 @@ class HybridCanopy(HybridSharing, FluxTask):
 
     def configure_optimizers(self) -> Any:
         """AdamW with a learning rate for the stress module and one for the process parameters."""
-        settings, groups = self.hparams, []
-        rates = {"stress": settings["network_lr"]}
-        rates |= {name: closure.lr or settings["network_lr"] for name, closure in self.closures.named().items()}
-        module = self.in_loop if self.stress is None else self.stress
-        networks = {"stress": module, **self.closures.named()} if module is not None else dict(self.closures.named())
-        own: set[int] = set()
-        for name, network in networks.items():
-            if weights := [p for p in network.parameters() if p.requires_grad and id(p) not in own]:
-                groups.append({"params": weights, "lr": rates[name], "weight_decay": settings["weight_decay"]})
-            own |= {id(p) for p in network.parameters()}
-        raw = [p for p in self.physics.parameters() if p.requires_grad and id(p) not in own]
-        raw += [] if self.observation is None else [p for p in self.observation.parameters() if p.requires_grad]
-        raw += [] if self.error_scales is None else [p for p in self.error_scales.parameters() if p.requires_grad]
-        if raw:
-            groups.append({"params": raw, "lr": settings["parameter_lr"], "weight_decay": 0.0})
-        optimizer = torch.optim.AdamW(groups)
-        if settings["schedule"] == "constant":
-            return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        settings, closures = self.hparams, self.closures.named()
+        rates: dict[nn.Module, float] = {}
+        if self.stress_module is not None:
+            rates[self.stress_module] = settings["network_lr"]
+        rates |= {closure: closure.lr or settings["network_lr"] for closure in closures.values()}
+        others = [
+            p
+            for part in (self.physics, self.observation, self.error_scales)
+            if part is not None
+            for p in part.parameters()
+        ]
+        groups = parameter_groups(rates, settings["weight_decay"], others, settings["parameter_lr"])
+        steps = int(self.trainer.estimated_stepping_batches) if settings["schedule"] == "cosine" else None
+        return adamw(groups, steps)
 
     # --- what was learned
 
@@ -441,23 +433,18 @@ class HybridCanopy(HybridSharing, FluxTask):
         """Tuned parameters: start, value, bounds, and whether a value ended within 1 % of its range from a bound. Then the
         observed shares of the turbulent fluxes, which start at the slopes of the towers' energy balances, and the size of
         errors."""
-        names = [site.name for site in self.sites] if self.hparams["per_site"] else None
-        table = parameter_table(self.start_values, {n: v.numpy() for n, v in self._physical_values().items()}, names)
+        values = {name: value.numpy() for name, value in self._physical_values().items()}
+        names, per_site = [site.name for site in self.sites], self.hparams["per_site"]
         more = []
         if self.observation is not None and not self.observation.corrected:
-            more.append(share_table(self.observation, [site.name for site in self.sites], by_site=names is not None))
+            more.append(share_table(self.observation, names, by_site=per_site))
         if self.error_scales is not None:
-            scales = self.error_scales.table(self.target_sd)
-            if names is not None:
-                scales = pd.concat({"all": scales}, names=["site"]).swaplevel()
-            more.append(scales)
-        tables = [part for part in (table, *more) if len(part)]
-        return pd.concat(tables) if tables else table
+            more.append(self.error_scales.table(self.target_sd))
+        return joined_tables(parameter_table(self.start_values, values, names if per_site else None), more)
 
     def parameters_in_words(self) -> str:
         """The tuned parameters of the physics."""
-        values = self._physical_values()
-        return ", ".join(f"{name} {' '.join(f'{x:.4g}' for x in v.reshape(-1).tolist())}" for name, v in values.items())
+        return values_in_words({name: value.numpy() for name, value in self._physical_values().items()})
 
     def _physical_values(self) -> dict[str, torch.Tensor]:
         with torch.no_grad(), jax.enable_x64(True):

@@ -44,7 +44,7 @@ class HybridSharing(Base):
     if TYPE_CHECKING:
 
         @property
-        def in_loop(self) -> nn.Module | None: ...
+        def stress_module(self) -> nn.Module | None: ...
 
         def _parts(self) -> dict[str, list[nn.Parameter]]: ...
 
@@ -94,9 +94,7 @@ class HybridSharing(Base):
         if stored.statistics is not None:
             self.inputs_seen = ScalingStatistics.from_dict(stored.statistics).inputs
         else:
-            self.inputs_seen = scales_of(
-                [self.in_loop if self.stress is None else self.stress, *self.closures.values()]
-            )
+            self.inputs_seen = scales_of([self.stress_module, *self.closures.values()])
 
     def free_only(self, names: Sequence[str]) -> None:
         """Hold every part but these (`stress`, `observation`, closures and parameters by name) in all stages.

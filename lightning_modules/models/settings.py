@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import canveg_jax as cv
-from canveg_jax.spelling import unknown
-
-
-def solver_options(changes: Mapping[str, Any]) -> cv.SolverOptions:
-    """The options; raises ValueError for a name that does not exist and for a value that is no number."""
-    for name, value in changes.items():
-        if name not in cv.SolverOptions._fields:
-            raise ValueError(f"solver: {unknown('key', name, cv.SolverOptions._fields)}")
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ValueError(f"solver: {name} must be a number; got {value!r}.")
-    return cv.SolverOptions(**changes)
-
 
 def check_settings(
-    network_lr: float, parameter_lr: float, weight_decay: float, prior_weight: float, schedule: str
+    network_lr: float,
+    parameter_lr: float,
+    weight_decay: float,
+    prior_weight: float,
+    schedule: str,
+    max_failed_share: float | None,
 ) -> None:
-    """Raise ValueError for a rate, weight or schedule that cannot be right."""
+    """Raise ValueError for a rate, weight, schedule or share that cannot be right."""
     for name, value in (("network_lr", network_lr), ("parameter_lr", parameter_lr)):
         if not value > 0:
             raise ValueError(f"{name} must be positive; got {value!r}.")
@@ -31,3 +20,5 @@ def check_settings(
             raise ValueError(f"{name} must not be negative; got {value!r}.")
     if schedule not in ("constant", "cosine"):
         raise ValueError(f"schedule must be 'constant' or 'cosine'; got {schedule!r}.")
+    if max_failed_share is not None and not 0.0 <= max_failed_share <= 1.0:
+        raise ValueError(f"max_failed_share must be within 0 and 1, or null; got {max_failed_share!r}.")

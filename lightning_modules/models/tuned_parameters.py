@@ -78,6 +78,23 @@ def share_table(observation: ObservationModel, site_names: Sequence[str], by_sit
     return pd.DataFrame(rows).set_index(["parameter", "site"] if by_site else "parameter")
 
 
+def joined_tables(table: pd.DataFrame, more: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One table of several in the form of `parameter_table`; what knows no sites is of `all` where the first one has them."""
+    sited = list(table.index.names) == ["parameter", "site"]
+    parts = [table]
+    for part in more:
+        parts.append(
+            pd.concat({"all": part}, names=["site"]).swaplevel() if sited and part.index.nlevels == 1 else part
+        )
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled) if filled else table
+
+
+def values_in_words(values: Mapping[str, np.ndarray]) -> str:
+    """Such as `kball 8.17, vcopt 50 60`: one number, or that of each site."""
+    return ", ".join(f"{name} {' '.join(f'{x:.4g}' for x in np.ravel(v).tolist())}" for name, v in values.items())
+
+
 def _range(name: str, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     for pair in OPTICAL_PAIRS:
         if name in pair and all(member in values for member in pair):

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save
 
 from canveg_jax.files import replacing, sha256
 
-from ..checkpoints import format
+from ..checkpoints.format import read_checkpoint
 
 FORMAT = "canveg-model"
 FORMAT_VERSION = 1
@@ -76,7 +76,7 @@ def open_stored(path: str | Path) -> StoredModel:
         raise FileNotFoundError(
             f"{path} does not exist. Give a checkpoint (runs/NAME/version_0/checkpoints/best.ckpt) or a folder of canveg share."
         )
-    stored = read_folder(path) if path.is_dir() else read_checkpoint(path)
+    stored = read_folder(path) if path.is_dir() else model_of_checkpoint(path)
     for name, tensor in stored.tensors.items():
         if name.startswith(MAY_BE_UNKNOWN):
             continue
@@ -212,13 +212,13 @@ def _as_json(content: Any) -> str:
 # --- checkpoints
 
 
-def read_checkpoint(path: str | Path) -> StoredModel:
-    """Read a checkpoint of `HybridCanopy` or `FluxNetwork`; tensors and plain data only.
+def model_of_checkpoint(path: str | Path) -> StoredModel:
+    """The model in a checkpoint of `HybridCanopy` or `FluxNetwork`.
 
     Raises:
-        ValueError: it is none, damaged, or of a later version.
+        FileNotFoundError, ValueError: as of `checkpoints.format.read_checkpoint`; ValueError: it is of another model.
     """
-    content = format.read_checkpoint(path)
+    content = read_checkpoint(path)
     if not isinstance(content.get("hyper_parameters"), Mapping):
         raise ValueError(f"{path} is no checkpoint of canveg: it has no hyper_parameters.")
     settings = dict(content["hyper_parameters"])

@@ -21,6 +21,7 @@ import yaml
 
 from ...files import sha256
 from ...forcing import FORCING_TABLE
+from ...records import Record
 from ...spelling import unknown
 from .. import humidity
 from ..conversion import converted
@@ -46,21 +47,7 @@ UNITS = {
 """The variables that a description may name, and the unit that each becomes."""
 
 
-class _Part(pydantic.BaseModel):
-    """Part of a description: unknown keys are refused with the nearest one."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _known(cls, content: Any) -> Any:
-        for key in content if isinstance(content, dict) else ():
-            if key not in cls.model_fields:
-                raise ValueError(unknown("key", str(key), cls.model_fields))
-        return content
-
-
-class DescribedColumn(_Part):
+class DescribedColumn(Record):
     """One column.
 
     Args:
@@ -76,7 +63,7 @@ class DescribedColumn(_Part):
     measured: tuple[float, ...] = (0.0,)
 
 
-class DescribedTime(_Part):
+class DescribedTime(Record):
     """How time is written.
 
     Args:
@@ -97,7 +84,7 @@ class DescribedTime(_Part):
         return (columns,) if isinstance(columns, str) else columns
 
 
-class Description(_Part):
+class Description(Record):
     """A CSV in words; see the module."""
 
     file: str

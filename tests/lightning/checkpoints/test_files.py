@@ -2,8 +2,10 @@
 
 import errno
 import os
+import random
 import resource
 import sys
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -70,6 +72,33 @@ def test_no_configuration_is_run(tmp_path, monkeypatch):
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(evil)])
     assert not (tmp_path / "it ran").exists()
+
+
+def test_a_file_that_was_damaged_anywhere_is_said_to_be_no_checkpoint(tmp_path):
+    content = {
+        "state_dict": {f"w{i}": torch.ones(2, 3) for i in range(4)},
+        "hyper_parameters": {"sites": [{"name": "x"}]},
+    }
+    wholes = []
+    for zipped in (True, False):
+        torch.save(content, tmp_path / "whole.ckpt", _use_new_zipfile_serialization=zipped)
+        wholes.append((tmp_path / "whole.ckpt").read_bytes())
+    draw, refused, path = random.Random(0), 0, tmp_path / "damaged.ckpt"
+    for i in range(400):
+        damaged = bytearray(wholes[i % 2])
+        if i % 5 == 0:
+            damaged = damaged[: draw.randrange(len(damaged))]
+        else:
+            for _ in range(draw.choice((1, 3, 30))):
+                damaged[draw.randrange(min(700, len(damaged)))] = draw.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                read_checkpoint(path)
+        except ValueError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+            refused += 1
+    assert refused > 200
 
 
 def test_a_checkpoint_of_a_later_version_is_refused_with_the_remedy(tmp_path):
