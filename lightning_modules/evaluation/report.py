@@ -239,12 +239,13 @@ def _class_medians(x: np.ndarray, y: np.ndarray, classes: int = 12) -> tuple[np.
 def _best_window(block: xr.Dataset) -> np.ndarray:
     """Rows of the first window of `WINDOW_DAYS` days with the most measured samples."""
     day = block["time"].values.astype("datetime64[D]")
-    every = np.arange(day.min(), day.max() + 1)
+    one_day = np.timedelta64(1, "D")
+    every = np.arange(day.min(), day.max() + one_day, one_day)
     used = sum(_used(block, flux).astype(int) for flux in FLUXES if f"{flux}_observed" in block)
     daily = np.bincount((day - every[0]).astype(int), weights=used, minlength=len(every))
     width = min(WINDOW_DAYS, len(every))
     start = every[int(np.argmax(np.convolve(daily, np.ones(width), mode="valid")))]
-    return (day >= start) & (day < start + width)
+    return (day >= start) & (day < start + width * one_day)
 
 
 def _seen(block: xr.Dataset, flux: str) -> np.ndarray:
