@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
@@ -162,3 +163,16 @@ def test_another_number_of_processes_is_said(tmp_path):
     torch.save(content, path)
     with pytest.warns(UserWarning, match=r"written by 2 process\(es\), and this run has 1"):
         train(tmp_path)
+
+
+class StopAfterFirstEpoch(L.Callback):
+    def on_train_epoch_end(self, trainer, _):
+        trainer.should_stop = True
+
+
+def test_a_training_that_had_ended_early_is_not_gone_on_with(tmp_path):
+    _, ended = train(tmp_path, callbacks=[StopAfterFirstEpoch()])
+    _, resumed = train(tmp_path)
+    assert ended.current_epoch == 1 and resumed.global_step == ended.global_step
+    _, whole = train(tmp_path / "whole")
+    assert whole.global_step > ended.global_step
