@@ -28,7 +28,7 @@ def invented_towers(folder):
 def arguments(towers, name, *more):
     return [
         "fit", "--config", str(ROOT / "examples/synthetic.yaml"), f"--data.folder={towers}",
-        f"--trainer.logger.init_args.name={name}", "--trainer.max_epochs=8", "--data.max_train_rows=160", "--data.batch_size=32",
+        f"--trainer.logger.init_args.name={name}", "--trainer.max_epochs=16", "--data.max_train_rows=160", "--data.batch_size=32",
         "--data.block_days=1", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false",
         "--checkpoint.last_every_n_steps=1", "--output.after_fit=false", "--early_stopping.patience=50",
         "--ckpt_path=last", *more,
