@@ -129,16 +129,31 @@ def require_few(
 
 
 @rank_zero_only
-def warn_of_failures(what: str, failed: int, total: int) -> None:
-    """Warn, in the first process, if any half-hour failed.
+def warn_of_failures(what: str, counts: np.ndarray) -> None:
+    """Warn, in the first process, if any half-hour has no solution.
+
+    Args:
+        what: part, in words.
+        counts: `[site, reason]`.
 
     Warns:
-        NotConvergedWarning: says how many, and the remedy.
+        NotConvergedWarning: says how many, why, and the remedy.
     """
-    if failed:
-        warnings.warn(
-            f"{what}: {failed} of {total} half-hours did not converge and took no part in loss and scores "
-            "(their fluxes are flagged in predictions). Raise max_passes in `solver` if there are many.",
-            NotConvergedWarning,
-            stacklevel=3,
-        )
+    failed, total = failed_and_all(counts)
+    if not failed:
+        return
+    by_reason = {int(code): int(counts[:, code].sum()) for code in np.flatnonzero(counts.sum(axis=0))}
+    by_reason.pop(acceptance.SOLVED, None)
+    remedies = (
+        ["raise max_passes in `solver` if many did not converge"] if acceptance.NOT_CONVERGED in by_reason else []
+    )
+    remedies += (
+        ["see what is wrong with the others (canveg doctor)"] if set(by_reason) - {acceptance.NOT_CONVERGED} else []
+    )
+    warnings.warn(
+        f"{what}: {failed} of {total} half-hours have no solution and took no part in loss and scores "
+        f"({'; '.join(f'{n}: {REASONS[code]}' for code, n in by_reason.items())}). Their fluxes are flagged in predictions; "
+        f"{', and '.join(remedies)}.",
+        NotConvergedWarning,
+        stacklevel=3,
+    )

@@ -296,7 +296,7 @@ class FluxTask(Pretrained, L.LightningModule, abc.ABC):
     def on_predict_epoch_end(self) -> None:
         """Warn of half-hours that did not converge; a prediction has no log."""
         if self._iterates("test"):
-            warn_of_failures("prediction", *failed_and_all(self._failures_of("test").take()[0]))
+            warn_of_failures("prediction", self._failures_of("test").take()[0])
 
     # --- internals
 
@@ -352,7 +352,7 @@ class FluxTask(Pretrained, L.LightningModule, abc.ABC):
             f"{part}/not_converged": torch.tensor(float(failed)),
             f"{part}/not_converged_share": torch.tensor(failed / max(1, solved), dtype=torch.float64),
         })  # fmt: skip
-        warn_of_failures(part, failed, solved)
+        warn_of_failures(part, counts)
         if self.trainer.training or self.trainer.validating and self.trainer.state.fn == "fit":
             what = f"{part}, epoch {self.current_epoch}"
             half_hours = [self._half_hour(part, names, *one) for one in first]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from canveg_jax import REASONS
+from canveg_jax import REASONS, NotConvergedWarning
 from lightning_modules import FluxTowerDataModule, HybridCanopy
 from lightning_modules.evaluation.report import _lost
 from lightning_modules.models.failures import (
@@ -13,6 +13,7 @@ from lightning_modules.models.failures import (
     failed_and_all,
     failures_by_reason,
     require_few,
+    warn_of_failures,
 )
 from lightning_modules.names import REASON_NAMES
 from tests.lightning.models.test_hybrid_canopy import boring, datamodule, trainer
@@ -45,6 +46,20 @@ def test_a_count_goes_on_from_another():
     assert count.update_called and torch.equal(count.counts, a_count().counts)
     count.go_on_from(torch.zeros(2, len(REASONS), dtype=torch.int64))
     assert not count.update_called
+
+
+def test_the_warning_says_why_and_what_helps():
+    text = "test: 2 of 4 half-hours have no solution .*1: a forcing value.*; 1: the solver did not converge.*max_passes"
+    with pytest.warns(
+        NotConvergedWarning, match=text + ".*, and see what is wrong with the others .canveg doctor."
+    ) as said:
+        warn_of_failures("test", a_count().take()[0])
+    assert len(said) == 1
+    only_refused = np.array([[5, 3, 0, 0, 0, 0, 0, 0, 0]])
+    with pytest.warns(NotConvergedWarning, match="test: 3 of 8 half-hours .*flagged in predictions; see what") as said:
+        warn_of_failures("test", only_refused)
+    assert "converge" not in str(said[0].message)
+    warn_of_failures("test", np.array([[5, 0, 0, 0, 0, 0, 0, 0, 0]]))
 
 
 def test_too_many_are_named_with_the_remedy():
