@@ -41,7 +41,7 @@ def _sky(figure: Figure, axes: Axes, dataset: xr.Dataset, examination: Examinati
     if "shortwave_in" not in dataset:
         return
     grid, dates = _by_day(dataset["shortwave_in"].values, dataset)
-    edges = mdates.date2num(np.append(dates, dates[-1] + 1))
+    edges = mdates.date2num(np.append(dates, dates[-1] + np.timedelta64(1, "D")))
     mesh = axes.pcolormesh(
         edges, np.linspace(0, 24, len(grid) + 1), np.ma.masked_invalid(np.maximum(grid, 0.0)), cmap="inferno",
         vmin=0.0, vmax=max(1.0, float(np.nanmax(grid, initial=1.0))), rasterized=True,

@@ -112,6 +112,8 @@ def test_a_program_whose_residuals_depend_on_the_size_is_refused_not_mixed_up():
         fast(torch.ones(5, dtype=torch.float64, requires_grad=True))
 
 
+# torch's checks look at gradients of tensors that are no leaves.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 def test_operators_pass_torchs_own_checks():
     f = jax2torch(lambda x, w, k: (jnp.tanh(x @ w) * k, jnp.sum(x**2)))
     x, w = inputs(5)

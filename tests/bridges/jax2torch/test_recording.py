@@ -12,7 +12,9 @@ from bridges import InLoop, JaxModule, JaxProgram, TorchCanopy, TransformError, 
 from canveg_jax.forcing import STAND_IN
 
 # torch.jit is deprecated as a whole; it must refuse all the same.
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning", "ignore::torch.jit.TracerWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.*:DeprecationWarning", "ignore:.*torch.jit.*:FutureWarning", "ignore::torch.jit.TracerWarning"
+)
 
 
 def double(x):

@@ -378,11 +378,21 @@ def by_jax(name: str, cases: list[Case]) -> list[tuple]:
     return jax.jit(lambda *given: [one(*own) for own in zip(cases, *given, strict=True)])(arrays, named)
 
 
-@pytest.mark.filterwarnings("ignore:.*(in beta|are deprecated in favor of|is deprecated in favor of).*:UserWarning")
+REMOVED = {"aten.cholesky.default"}
+"""Operators that torch had up to 2.14: exported networks of then may hold them."""
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*(in beta|are deprecated in favor of|is deprecated in favor of).*:UserWarning",
+    "ignore:Using padding='same' with even kernel lengths:UserWarning",
+    "ignore:The reduce argument of torch.scatter with Tensor src is deprecated:UserWarning",
+)
 @pytest.mark.parametrize(
     "name", [name for name in supported_operators() if name not in DISTRIBUTIONS and "_svd" not in name]
 )
 def test_operator_equals_torch(name):
+    if name in REMOVED and not hasattr(torch.ops.aten, name.split(".")[1]):
+        pytest.skip(f"this torch has no {name} to compare with")
     compare(name, SAMPLES[name.removeprefix("aten.")])
 
 
