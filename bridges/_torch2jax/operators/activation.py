@@ -7,6 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from .scalars import takes_scalars
 from .table import aten, axes
 
 
@@ -126,12 +127,14 @@ def _glu(x, dim=-1):
 
 
 @aten("softmax.int", "_softmax.default")
+@takes_scalars
 def _softmax(x, dim, option=None):
     del option
     return jax.nn.softmax(x, axis=dim)
 
 
 @aten("_safe_softmax.default")
+@takes_scalars
 def safe_softmax(x, dim, dtype=None):
     """Softmax whose fully masked rows (all -inf) are 0."""
     del dtype
@@ -140,6 +143,7 @@ def safe_softmax(x, dim, dtype=None):
 
 
 @aten("log_softmax.int", "_log_softmax.default")
+@takes_scalars
 def _log_softmax(x, dim, option=None):
     del option
     return jax.nn.log_softmax(x, axis=dim)

@@ -22,8 +22,9 @@ def _scale_and_shift(x, weight, bias):
 
 @aten("native_layer_norm.default")
 def _native_layer_norm(x, shape, weight, bias, eps):
+    """As in torch, mean and scale have no derivative."""
     y, mean, scale = _normalise(x, tuple(range(x.ndim - len(shape), x.ndim)), eps)
-    return _scale_and_shift(y, weight, bias), mean, scale
+    return _scale_and_shift(y, weight, bias), jax.lax.stop_gradient(mean), jax.lax.stop_gradient(scale)
 
 
 @aten("layer_norm.default")
@@ -71,10 +72,11 @@ def _batch_norm_eval(x, weight, bias, running_mean, running_var, momentum, eps):
 
 @aten("_native_batch_norm_legit.no_stats")
 def _batch_norm_of_batch(x, weight, bias, training, momentum, eps):
-    """Normalised by the mean and variance of the batch, which are results too."""
+    """Normalised by the mean and variance of the batch, which are results too, without derivative as in torch."""
     del training, momentum
     y, mean, scale = _normalise(x, (0, *range(2, x.ndim)), eps)
     y = _scale_and_shift(y, _per_channel(weight, x.ndim), _per_channel(bias, x.ndim))
+    mean, scale = jax.lax.stop_gradient((mean, scale))
     return y, mean.reshape(-1), scale.reshape(-1)
 
 

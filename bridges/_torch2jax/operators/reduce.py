@@ -10,6 +10,7 @@ import numpy as np
 
 from ..._runtime.dtypes import jax_dtype
 from .pointwise import absolute
+from .scalars import takes_scalars
 from .table import aten, axes
 
 
@@ -33,6 +34,7 @@ def _prod(x, *, dtype=None):
 
 
 @aten("prod.dim_int")
+@takes_scalars
 def _prod_dim(x, dim, keepdim=False, *, dtype=None):
     return jnp.prod(_cast(x, dtype), axis=dim, keepdims=keepdim)
 
@@ -127,11 +129,13 @@ def _min(x):
 
 
 @aten("argmax.default")
+@takes_scalars
 def _argmax(x, dim=None, keepdim=False):
     return jnp.argmax(x, axis=dim, keepdims=keepdim)
 
 
 @aten("argmin.default")
+@takes_scalars
 def _argmin(x, dim=None, keepdim=False):
     return jnp.argmin(x, axis=dim, keepdims=keepdim)
 
@@ -143,12 +147,14 @@ def _pick(x, index, dim, keepdim):
 
 
 @aten("max.dim")
+@takes_scalars
 def _max_dim(x, dim, keepdim=False):
     """Values and indices; the derivative goes to the index, also at ties."""
     return _pick(x, jnp.argmax(x, axis=dim), dim, keepdim)
 
 
 @aten("min.dim")
+@takes_scalars
 def _min_dim(x, dim, keepdim=False):
     return _pick(x, jnp.argmin(x, axis=dim), dim, keepdim)
 
@@ -164,10 +170,12 @@ def _all(x, dim=None, keepdim=False):
 
 
 @aten("cumprod.default")
+@takes_scalars
 def _cumprod(x, dim, *, dtype=None):
     return jnp.cumprod(_cast(x, dtype), axis=dim)
 
 
 @aten("logcumsumexp.default")
+@takes_scalars
 def _logcumsumexp(x, dim):
     return jax.lax.cumlogsumexp(x, axis=dim % x.ndim)

@@ -28,7 +28,7 @@ def core_cases() -> list:
         overloads = packet.overloads() if packet is not None else ()
         return any(torch.Tag.core in getattr(packet, overload).tags for overload in overloads)
 
-    return [info for info in op_db if is_core(info.aten_name or info.name) and torch.float32 in info.dtypes]
+    return [info for info in op_db if is_core(info.aten_name or info.name) and torch.float64 in info.dtypes]
 
 
 def outcome(info, sample) -> str:
@@ -73,7 +73,7 @@ def test_most_core_operators_convert(capsys):
     signal.signal(signal.SIGALRM, stop)
     for info in cases:
         torch.manual_seed(0), random.seed(0), np.random.seed(0)
-        samples = list(info.sample_inputs("cpu", torch.float32, requires_grad=False))
+        samples = list(info.sample_inputs("cpu", torch.float64, requires_grad=False))
         found = []
         for sample in {0: samples[0], len(samples) // 2: samples[len(samples) // 2]}.values():
             signal.alarm(20)

@@ -12,10 +12,12 @@ import scipy.special
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from bridges import torch2jax
 from bridges._torch2jax.operators import RANDOM, TABLE, supported_operators
 from bridges._torch2jax.operators.clamp import share_at_a_limit
 from tests.bridges.torch2jax.samples import ALL_OPTIONS, MORE
 from tests.bridges.torch2jax.test_random import DISTRIBUTIONS
+from tests.bridges.torch_networks import Function
 
 torch.manual_seed(11)
 A = torch.randn(3, 4, dtype=torch.float64)
@@ -366,7 +368,7 @@ def by_jax(name: str, cases: list[Case]) -> list[tuple]:
         results, pull = jax.vjp(call, floats)
         assert [r.shape for r in results] == [tuple(o.shape) for o in case.results]
         seeds = [
-            jnp.asarray(w.numpy() * o.requires_grad, r.dtype)
+            jnp.asarray(w.numpy(), r.dtype)
             if jnp.issubdtype(r.dtype, jnp.inexact)
             else np.zeros(r.shape, jax.dtypes.float0)
             for r, o, w in zip(results, case.results, case.weights, strict=True)
@@ -481,3 +483,22 @@ def test_the_documentation_lists_the_operators():
     text = (Path(__file__).parents[3] / "docs" / "torch2jax.md").read_text()
     listed = re.findall(r"`(\S+)`", text.split("## Supported operators")[1].split("\n## ")[0])
     assert sorted(f"aten.{name}" for name in listed) == list(supported_operators())
+
+
+BY_AXIS = {
+    **{name: getattr(torch, name) for name in (
+        "max", "min", "argmax", "argmin", "sum", "mean", "prod", "amax", "any", "softmax", "log_softmax", "logsumexp", "cumsum",
+        "cumprod", "logcumsumexp", "cummax", "sort", "median", "mode", "nansum",
+    )},
+    "aminmax": lambda x, dim: torch.aminmax(x, dim=dim), "kthvalue": lambda x, dim: torch.kthvalue(x, 1, dim),
+    "topk": lambda x, dim: torch.topk(x, 1, dim),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BY_AXIS)
+def test_a_number_without_axes_has_an_axis_as_in_torch(name):
+    function = Function(lambda x: BY_AXIS[name](x, -1))
+    x = torch.tensor(0.7, dtype=torch.float64)
+    convert, weights = torch2jax(function, (x,), free_axes=None)  # compares values and gradients
+    ours = jax.tree.leaves(convert(weights, jnp.asarray(0.7)))
+    assert all(y.shape == () for y in ours)
