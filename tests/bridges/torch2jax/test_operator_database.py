@@ -12,7 +12,10 @@ import torch
 from bridges import BridgeError, torch2jax
 from tests.bridges.torch_networks import Function
 
-SMALLEST_SHARE = 0.75
+SMALLEST_SHARE = 0.95
+
+ROUNDING_ONLY = ("native_layer_norm.",)
+"""Their sample normalises one number by itself: torch's gradient is its rounding, ours is zero."""
 
 
 class Slow(Exception):
@@ -86,4 +89,4 @@ def test_most_core_operators_convert(capsys):
     with capsys.disabled():
         print(f"\n{len(cases)} entries: {dict(counts)}\n" + "\n".join(wrong))
     assert counts["right"] >= SMALLEST_SHARE * len(cases)
-    assert not [line for line in wrong if "differs" in line]
+    assert not [line for line in wrong if "differs" in line and not line.startswith(ROUNDING_ONLY)]
