@@ -14,8 +14,8 @@ import torch
 import canveg_jax as cv
 from bridges import ConversionError, TorchCanopies, TorchCanopy, TransformError
 from bridges.canopies import PIECES
-from bridges.canopy_solver import CanopySolver
 from canveg_jax.solver.acceptance import SITE
+from tests.bridges.invented_canopy import invented
 from tests.bridges.test_canopy import rows, weather
 from tests.canopy.synthetic_sites import small_site
 
@@ -42,42 +42,6 @@ def mixed(long, n_rows, seed=0, n_sites=4):
     """Rows of all sites in random order."""
     site = torch.randint(0, n_sites, (n_rows,), generator=torch.Generator().manual_seed(seed))
     return {**rows(long, 0, n_rows), "site": site}
-
-
-class Formula:
-    """In place of the compiled functions: `LE = kball * lai_scale * shortwave * stress + n_layers`, NaN where it is not finite.
-
-    Takes note of the number of rows of each call.
-    """
-
-    def __init__(self, solver):
-        self.n_layers, self.constrain, self.calls = solver.canopy.site.n_layers, solver.bridged.constrain, []
-
-    def fluxes(self, raw, forcing, stress, site, site_arrays, start, own):
-        self.calls.append(len(forcing["lai"]))
-        scale, kball = site_arrays["lai_scale"], self.constrain({"kball": raw["kball"]})["kball"]
-        index = 0 if site is None else site.long()
-        scale = scale if scale.dim() == 0 else scale[index]
-        kball = own.get("kball", kball if kball.dim() == 0 else kball[index])
-        stress = torch.ones_like(forcing["lai"]) if stress is None else stress
-        heat = kball * scale * forcing["shortwave_in"] * stress + self.n_layers
-        good = torch.isfinite(heat)
-        out = {
-            "LE": torch.where(good, heat, torch.nan), "converged": good, "passes": torch.ones_like(good, dtype=torch.int32),
-            "reason": torch.where(good, 0, 1).int(),
-        }  # fmt: skip
-        if start is not None:
-            assert start.shape[1] == 5 * self.n_layers + 1
-            out["state"] = torch.where(torch.isfinite(start), start + 1.0, float(self.n_layers))
-        return out
-
-
-def invented(module):
-    """The module with `Formula` in each of its solvers."""
-    for solver in module.modules():
-        if isinstance(solver, CanopySolver):
-            solver.bridged = Formula(solver)
-    return module
 
 
 def canopies(sites):
@@ -139,10 +103,10 @@ def test_gradients_are_the_sums_over_each_sites_rows(sites, long, per_site):
 
 def test_a_row_that_the_loss_leaves_out_has_no_influence(sites, long):
     op, gradients = invented(TorchCanopies(canopies(sites), ("kball",), per_site=True)), []
-    for junk in (None, torch.nan, -9999.0):
+    for junk in (None, torch.nan, torch.inf):
         batch = {name: column.clone() for name, column in mixed(long, 40).items()}
         if junk is not None:
-            batch["shortwave_in"][5] = junk if junk != junk else torch.inf
+            batch["shortwave_in"][5] = junk
         op.zero_grad()
         out = op(batch)
         assert bool(out["converged"][5]) == (junk is None) and out["converged"].sum() == 40 - (junk is not None)
@@ -290,45 +254,119 @@ def test_layers_of_a_stress_where_they_are_the_same(tmp_path, long):
 # --- the canopies themselves
 
 
-@pytest.fixture(scope="module")
-def real(sites):
-    """One layer and two, each with its own `TorchCanopy`, whose program it shares."""
-    pair = canopies(sites[:2])
-    op = TorchCanopies(pair, ("kball", "q10a"))
+def pair(sites):
+    """One layer and two in one module, and each with its own `TorchCanopy`, whose programs it shares."""
+    alone = [TorchCanopy(canopy, ("kball", "q10a")) for canopy in canopies(sites[:2])]
+    op = TorchCanopies([single.canopy for single in alone], ("kball", "q10a"))
     op.plan_batches(64)  # pieces of 8 rows
-    return op, [TorchCanopy(canopy, ("kball", "q10a")) for canopy in pair]
-
-
-def test_fluxes_and_gradients_are_those_of_each_canopy(real, long):
-    """Bit for bit the fluxes, in the batch's order; the gradients to what is shared are the sum of the separate ones. One row
-    is broken."""
-    op, alone = real
     assert all(group.bridged is single.solver.bridged for group, single in zip(op.groups, alone, strict=True))
-    batch = {name: column[20:36] for name, column in long.items()} | {"site": torch.tensor([0, 1, 1, 0] * 4)}
-    batch["air_temperature"] = batch["air_temperature"].clone()
+    return op, alone
+
+
+def mixed_day(long):
+    """Sixteen half-hours, one of them broken."""
+    batch = {name: column[20:36].clone() for name, column in long.items()} | {"site": torch.tensor([0, 1, 1, 0] * 4)}
     batch["air_temperature"][5] = torch.nan
+    return batch
+
+
+def of_site(batch, site):
+    here = batch["site"] == site
+    return here, {name: column[here] for name, column in batch.items() if name != "site"}
+
+
+def test_fluxes_are_those_of_each_canopy(sites, long):
+    """Bit for bit, in the order of the batch; a warm start comes back to the same."""
+    op, alone = pair(sites)
+    batch = mixed_day(long)
     start = torch.full((16, op.state_size), torch.nan, dtype=torch.float64)
-    op.zero_grad()
-    out = op(batch, start=start)
-    assert out["converged"].tolist() == [i != 5 for i in range(16)] and out["reason"][5] == 1
-    used = out["converged"]
-    weights = torch.linspace(0.5, 1.5, 16, dtype=torch.float64)
-    ((out["LE"] + 3.0 * out["NEE"]) * weights)[used].sum().backward()
-    total = {name: torch.zeros(()) for name in op.raw}
-    for i, single in enumerate(alone):
-        here = batch["site"] == i
-        own = {name: column[here] for name, column in batch.items() if name != "site"}
-        single.zero_grad()
-        separate = single(own, start=start[here][:, : single.state_size])
-        for name, value in separate.items():
-            got = out[name][here]
-            got = got[:, : single.state_size] if name == "state" else got
-            torch.testing.assert_close(got, value, rtol=0, atol=0, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}")
-        ((separate["LE"] + 3.0 * separate["NEE"]) * weights[here])[separate["converged"]].sum().backward()
-        total = {name: total[name] + z.grad for name, z in single.raw.items()}
-    for name, z in op.raw.items():
-        torch.testing.assert_close(z.grad, total[name], rtol=1e-14, atol=0)
-        assert z.grad != 0
-    again = op(batch, start=out["state"])
+    with torch.no_grad():
+        out = op(batch, start=start)
+        assert out["converged"].tolist() == [i != 5 for i in range(16)] and out["reason"][5] == 1
+        for site, single in enumerate(alone):
+            here, own = of_site(batch, site)
+            for name, value in single(own, start=start[here][:, : single.state_size]).items():
+                got = out[name][here][:, : single.state_size] if name == "state" else out[name][here]
+                torch.testing.assert_close(
+                    got, value, rtol=0, atol=0, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"
+                )
+        used, again = out["converged"], op(batch, start=out["state"])
     assert (again["passes"][used] < out["passes"][used]).all(), "a warm start is nearer"
     torch.testing.assert_close(again["LE"][used], out["LE"][used], rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("per_site", [False, True])
+def test_gradients_are_those_of_each_canopy(sites, long, per_site):
+    """To what is shared the sum of the separate ones; else to each site its own. The broken row has no influence."""
+    op, alone = pair(sites)
+    if per_site:
+        op = TorchCanopies([single.canopy for single in alone], ("kball", "q10a"), per_site=True)
+        op.plan_batches(64)
+    batch, weights = mixed_day(long), torch.linspace(0.5, 1.5, 16, dtype=torch.float64)
+    stress = torch.linspace(0.4, 1.0, 16, dtype=torch.float64, requires_grad=True)
+    out = op(batch, stress=stress)
+    used = out["converged"]
+    ((out["LE"] + 3.0 * out["NEE"]) * weights)[used].sum().backward()
+    got = {name: z.grad for name, z in op.raw.items()}
+    total = {name: [] for name in op.raw}
+    for site, single in enumerate(alone):
+        here, own = of_site(batch, site)
+        factor = stress.detach()[here].clone().requires_grad_()
+        separate = single(own, stress=factor)
+        ((separate["LE"] + 3.0 * separate["NEE"]) * weights[here])[separate["converged"]].sum().backward()
+        assert torch.equal(stress.grad[here], factor.grad)
+        for name, z in single.raw.items():
+            total[name].append(z.grad)
+    for name, gradients in total.items():
+        expected = torch.stack(gradients) if per_site else sum(gradients)
+        torch.testing.assert_close(got[name], expected, rtol=1e-13, atol=0)
+        assert (got[name] != 0).all()
+    assert stress.grad[5] == 0.0
+
+
+class LeafNetwork(torch.nn.Module):
+    """A network in the loop."""
+
+    inputs = ("leaf_vpd", "soil_water_content")
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1), torch.nn.Sigmoid()
+        ).double()
+
+    def forward(self, features):
+        return self.layers(features)
+
+
+@pytest.mark.slow
+def test_a_network_in_the_loop_is_one_for_all_layers(sites, long):
+    network = LeafNetwork()
+    alone = [TorchCanopy(canopy, in_loop=network) for canopy in canopies(sites[:2])]
+    op, batch = TorchCanopies([single.canopy for single in alone], in_loop=network), mixed_day(long)
+    out = op(batch)
+    used = out["converged"]
+    assert used.sum() == 15
+    out["LE"][used].sum().backward()
+    got = {name: p.grad.clone() for name, p in network.named_parameters()}
+    network.zero_grad()
+    for site, single in enumerate(alone):
+        here, own = of_site(batch, site)
+        separate = single(own)
+        assert torch.equal(separate["in_loop_factor"].nan_to_num(-1), out["in_loop_factor"][here].nan_to_num(-1))
+        separate["LE"][separate["converged"]].sum().backward()
+    for name, p in network.named_parameters():
+        torch.testing.assert_close(got[name], p.grad, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.slow
+def test_under_torch_compile_rows_are_divided_outside_of_the_graph(sites, long):
+    op, batch = invented(TorchCanopies(canopies(sites), ("kball",))), mixed(long, 30)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        compiled = torch.compile(op, backend="eager")(batch)
+        for name, value in op(batch).items():
+            torch.testing.assert_close(compiled[name], value, rtol=0, atol=0, equal_nan=True)
+    torch._dynamo.reset()

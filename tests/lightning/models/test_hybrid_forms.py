@@ -10,6 +10,7 @@ from bridges import TorchCanopies, TorchCanopy
 from canveg_jax.io.tower_files import TowerFiles
 from lightning_modules import FluxTowerDataModule, HybridCanopy
 from lightning_modules.standalone.program import HybridFunction
+from tests.bridges.invented_canopy import invented
 from tests.canopy.synthetic_sites import small_site
 from tests.lightning.towers import boring_tower
 
@@ -29,17 +30,34 @@ def data(sites):
     return FluxTowerDataModule(datasets=towers, block_days=0.5, val_every=0, batch_size=64, seed=0)
 
 
-@pytest.fixture(scope="module")
-def fitted(data):
-    """Two epochs: the second starts each half-hour at its solution of the first."""
-    torch.manual_seed(0)
-    model = HybridCanopy(data.sites, tunable=TUNED, stress=None, parameter_lr=0.1)
+def trained(model, data):
+    """After two epochs: the second starts each half-hour at its solution of the first."""
     trainer = L.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, max_epochs=2,
         enable_checkpointing=False,
     )  # fmt: skip
     trainer.fit(model, datamodule=data)
     return model, trainer
+
+
+@pytest.fixture(scope="module")
+def fitted(data):
+    """With an invented canopy."""
+    model = HybridCanopy(data.sites, tunable=TUNED, stress=None, parameter_lr=0.1)
+    invented(model.physics)
+    return trained(model, data)
+
+
+@pytest.mark.slow
+def test_the_canopies_themselves_learn_together(data):
+    """Every half-hour of both sites is solved, and both parameters move."""
+    model, trainer = trained(HybridCanopy(data.sites, tunable=TUNED, stress="network", parameter_lr=0.1), data)
+    assert trainer.callback_metrics["train/skipped_steps"] == 0
+    moved = {n: not torch.equal(z, getattr(model, f"start_{n}")) for n, z in model.physics.raw.items()}
+    assert moved == dict.fromkeys(TUNED, True)
+    part = data.parts["train"]
+    states = model._memory.recall(part.site, part.row)
+    assert torch.isfinite(states[:, :6]).all(dim=1).double().mean() > 0.95
 
 
 def test_a_run_trains_what_sites_of_different_layers_share(fitted, data):
@@ -52,7 +70,7 @@ def test_a_run_trains_what_sites_of_different_layers_share(fitted, data):
         part = data.parts["train"]
         rows = part.row[part.site == site]
         states = model._memory.recall(torch.full_like(rows, site), rows)
-        assert torch.isfinite(states[:, : 5 * layers + 1]).double().mean() > 0.9, "solutions of the last epoch"
+        assert (states[:, : 5 * layers + 1] == layers + 1).all(), "solutions of the last epoch, from those of the first"
         assert states[:, 5 * layers + 1 :].isnan().all()
     again = HybridCanopy(data.sites, tunable=TUNED, stress=None)
     again.set_training_state(model.training_state())
