@@ -23,8 +23,9 @@ from .canopy_module import CanopyModule
 from .canopy_solver import SMALLEST_BATCH, CanopySolver
 from .errors import TransformError
 
-PIECES = 8
-"""The rows of a form are solved in pieces of this part of the largest batch (`plan_batches`)."""
+PIECES, SMALLEST_PIECE = 8, 64
+"""On a CPU the rows of a form are solved in pieces of this part of the largest batch, but of so many rows at least: a call costs
+what 10 to 20 rows of one layer do, and a piece that is not full costs as much as one that is."""
 
 
 class TorchCanopies(CanopyModule):
@@ -139,7 +140,7 @@ class TorchCanopies(CanopyModule):
 
     def _division(self, site: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
         """Group and rows of each part of a batch that is solved by itself; rows of unknown sites are in none."""
-        size = Rows("", max(SMALLEST_BATCH, self._piece)).size(1) if self.pad_to > 1 else max(1, len(site))
+        size = self._piece(site.device) if self.pad_to > 1 else max(1, len(site))
         known = (site >= 0) & (site < len(self.sites))
         of_row = self.group_of_site.to(site.device)[torch.where(known, site, 0).long()]
         of_row = torch.where(known, of_row, -1)
@@ -162,22 +163,25 @@ class TorchCanopies(CanopyModule):
         if self.per_site:
             members = getattr(self, f"sites_of_group_{group}")
             raw = {name: z.index_select(0, members) for name, z in raw.items()}
-        out = solver(raw, self.in_loop, batch._replace(site=site, start=start), len(rows), self._piece)
+        smallest = self._piece(rows.device) if self.pad_to > 1 else 1
+        out = solver(raw, self.in_loop, batch._replace(site=site, start=start), len(rows), smallest)
         if "state" in out:
             beyond = (0, self.state_size - solver.state_size)
             out["state"] = torch.nn.functional.pad(out["state"], beyond, value=torch.nan)
         return out
 
-    @property
-    def _piece(self) -> int:
-        """Rows of a group that are solved at once, 1 if that is not known."""
-        return -(-self.pad_to // PIECES)
+    def _piece(self, device: torch.device) -> int:
+        """Rows of a form that are solved at once, where the largest batch is known."""
+        rows = Rows("", SMALLEST_BATCH)
+        whole = rows.size(self.pad_to)
+        return min(whole, rows.size(max(SMALLEST_PIECE, -(-whole // PIECES)))) if device.type == "cpu" else whole
 
     def plan_batches(self, largest: int) -> None:
-        """From now on solve the rows of each form in pieces of an eighth of this size, that of the largest batch to come.
+        """From now on solve the rows of each form in pieces of one size: an eighth of that of the largest batch to come.
 
-        How many rows of a batch belong to a form is chance. In pieces of one size each form needs one program, and three in all
-        for values alone, values to differentiate, and derivatives; at most one piece of a form is padded.
+        How many rows of a batch belong to a form is chance. With one size each form needs three programs whatever its share
+        (values alone, values to differentiate, derivatives), and at most one piece of a form is padded. On an accelerator, where
+        a call costs nearly the same for any number of rows, a form is solved in one piece, padded to the largest batch.
         """
         super().plan_batches(largest)
 

@@ -13,7 +13,6 @@ import torch
 
 import canveg_jax as cv
 from bridges import ConversionError, TorchCanopies, TorchCanopy, TransformError
-from bridges.canopies import PIECES
 from canveg_jax.solver.acceptance import SITE
 from tests.bridges.invented_canopy import invented
 from tests.bridges.test_canopy import rows, weather
@@ -73,15 +72,24 @@ def test_each_row_has_the_canopy_of_its_site(sites, long, per_site, largest):
     torch.testing.assert_close(out["LE"].detach(), expected(op, batch, stress), rtol=1e-14, atol=0)
     assert out["converged"].all() and out["passes"].dtype == torch.int32
     sizes = {size for solver in op.groups for size in solver.bridged.calls}
-    assert sizes == ({8} if largest else {16, 32}), "a planned size has one program for each form"
+    assert sizes == ({largest} if largest else {16, 32}), "a planned size has one program for each form"
 
 
-def test_a_planned_batch_is_solved_in_pieces_of_an_eighth(sites, long):
+def test_a_planned_batch_is_solved_in_pieces_of_one_size(sites, long):
     op = invented(TorchCanopies(canopies(sites), ("kball",)))
-    op.plan_batches(PIECES * 16)
+    op.plan_batches(16)
     batch = {**rows(long, 0, 60), "site": torch.tensor([1] * 40 + [0] * 20)}
     assert torch.equal(op(batch)["LE"].detach(), expected(op, batch))
     assert [solver.bridged.calls for solver in op.groups] == [[16, 16], [16, 16, 16], []]
+
+
+@pytest.mark.parametrize(
+    ("largest", "on_cpu", "on_gpu"), [(5, 8, 8), (100, 64, 128), (1000, 128, 1024), (4096, 512, 4096)]
+)
+def test_size_of_a_piece(sites, largest, on_cpu, on_gpu):
+    op = TorchCanopies(canopies(sites[:2]))
+    op.plan_batches(largest)
+    assert [op._piece(torch.device(device)) for device in ("cpu", "cuda")] == [on_cpu, on_gpu]
 
 
 @pytest.mark.parametrize("per_site", [False, True])
@@ -258,7 +266,7 @@ def pair(sites):
     """One layer and two in one module, and each with its own `TorchCanopy`, whose programs it shares."""
     alone = [TorchCanopy(canopy, ("kball", "q10a")) for canopy in canopies(sites[:2])]
     op = TorchCanopies([single.canopy for single in alone], ("kball", "q10a"))
-    op.plan_batches(64)  # pieces of 8 rows
+    op.plan_batches(8)
     assert all(group.bridged is single.solver.bridged for group, single in zip(op.groups, alone, strict=True))
     return op, alone
 
@@ -302,7 +310,7 @@ def test_gradients_are_those_of_each_canopy(sites, long, per_site):
     op, alone = pair(sites)
     if per_site:
         op = TorchCanopies([single.canopy for single in alone], ("kball", "q10a"), per_site=True)
-        op.plan_batches(64)
+        op.plan_batches(8)
     batch, weights = mixed_day(long), torch.linspace(0.5, 1.5, 16, dtype=torch.float64)
     stress = torch.linspace(0.4, 1.0, 16, dtype=torch.float64, requires_grad=True)
     out = op(batch, stress=stress)

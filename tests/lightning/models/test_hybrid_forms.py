@@ -9,6 +9,7 @@ import canveg_jax as cv
 from bridges import TorchCanopies, TorchCanopy
 from canveg_jax.io.tower_files import TowerFiles
 from lightning_modules import FluxTowerDataModule, HybridCanopy
+from lightning_modules.sharing.stored_model import open_stored
 from lightning_modules.standalone.program import HybridFunction
 from tests.bridges.invented_canopy import invented
 from tests.canopy.synthetic_sites import small_site
@@ -95,6 +96,9 @@ def test_checkpoint_and_shared_folder(fitted, tmp_path):
         for site in range(2):
             ours, theirs = (m.physics.site_constants(site)["dispersion"] for m in (model, again))
             np.testing.assert_array_equal(ours, theirs)
+    alone = HybridCanopy([model.sites[1]], tunable=TUNED, stress=None)  # as `canveg finetune` does
+    alone.start_from(open_stored(tmp_path / "folder"), tmp_path / "folder")
+    assert type(alone.physics) is TorchCanopy and torch.equal(alone.physics.raw["kball"], model.physics.raw["kball"])
     card = (tmp_path / "folder" / "README.md").read_text()
     assert "alfalfa: 1 layer(s)" in card and "shrub: 2 layer(s)" in card
 
