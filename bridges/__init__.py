@@ -1,4 +1,4 @@
-"""JAX functions as PyTorch functions. Generic, except `bridges.canopy` and `bridges.in_loop`, which know the canopy."""
+"""JAX functions as PyTorch functions. Generic, except the modules of the canopy and `bridges.in_loop`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from .errors import ForkError as ForkError
 from .errors import TransformError as TransformError
 
 if TYPE_CHECKING:
+    from .canopies import TorchCanopies as TorchCanopies
     from .canopy import TorchCanopy as TorchCanopy
     from .in_loop import InLoop as InLoop
 
@@ -25,6 +26,10 @@ leave_gpu_memory_to_torch()
 
 
 def __getattr__(name: str) -> Any:
+    if name == "TorchCanopies":
+        from .canopies import TorchCanopies
+
+        return TorchCanopies
     if name == "TorchCanopy":
         from .canopy import TorchCanopy
 

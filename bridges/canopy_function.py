@@ -47,7 +47,7 @@ def canopy_function(module: TorchCanopy, dtype: torch.dtype, **options: Any) -> 
         module.canopy.sites, module.canopy.parameters, options=module.canopy.options._replace(**options),
         smooth_colimitation=module.canopy.scheme.smooth_colimitation, conductance=module.canopy.scheme.conductance,
     )  # fmt: skip
-    loop = module._loop
+    loop = module.solver.loop
     program = None if loop is None else loop.program(dtype)
     weights = {} if loop is None or module.in_loop is None else loop.state(module.in_loop, dtype)
     arrays = {

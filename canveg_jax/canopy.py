@@ -101,13 +101,11 @@ class Canopy:
         self.sites: tuple[Site, ...] = (site,) if isinstance(site, Site) else tuple(site)
         self.parameters = Parameters() if parameters is None else parameters
         self.options = options
-        shapes = {(s.n_layers, s.n_air_layers, s.soil_respiration, s.soil_heat) for s in self.sites}
-        if len(shapes) != 1:
+        if len({s.form for s in self.sites}) != 1:
             raise ValueError(
                 "sites of one Canopy must share n_layers, n_air_layers, soil_respiration and soil_heat; got "
-                + ", ".join(
-                    f"{s.name}: {s.n_layers}, {s.n_air_layers}, {s.soil_respiration}, {s.soil_heat}" for s in self.sites
-                )
+                + ", ".join(f"{s.name}: {s.form}" for s in self.sites)
+                + ". Make one Canopy for each form; bridges.TorchCanopies trains them together."
             )
         self.stress: AbstractStress = as_stress(stress)
         if conductance not in CONDUCTANCES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pydantic
 import yaml
@@ -15,6 +15,18 @@ LeafAngle = Literal["erectophile", "spherical", "planophile", "plagiophile", "ex
 Stomata = Literal["hypostomatous", "amphistomatous"]
 SoilRespiration = Literal["q10", "alfalfa"]
 SoilHeat = Literal["storage", "conduction"]
+
+
+class Form(NamedTuple):
+    """What of a site is compiled into the canopy, and not one of its numbers: sites of one form can share a `Canopy`."""
+
+    n_layers: int
+    n_air_layers: int
+    soil_respiration: SoilRespiration
+    soil_heat: SoilHeat
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self))
 
 
 class Site(Record):
@@ -63,6 +75,11 @@ class Site(Record):
                 f"{self.canopy_height} m. Give the height of the sonic anemometer above ground."
             )
         return self
+
+    @property
+    def form(self) -> Form:
+        """What sites must have in common to be those of one `Canopy`."""
+        return Form(self.n_layers, self.n_air_layers, self.soil_respiration, self.soil_heat)
 
     @classmethod
     def named(cls, name: str, **changes: Any) -> Site:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class Physics(Protocol):
-    """Fluxes of half-hours from forcing and stress, with tunable parameters. `bridges.TorchCanopy` is one; so is every
-    torch module with these members.
+    """Fluxes of half-hours from forcing and stress, with tunable parameters. `bridges.TorchCanopy` and `bridges.TorchCanopies`
+    are such; so is every torch module with these members.
 
     A call `physics(forcing, stress=factor)` takes columns `[time]` by the names of `canveg_jax.FORCING_TABLE`, and `site`
     (index) where there are several, and gives tensors `[time]`: fluxes by the names of `canveg_jax.Fluxes`, `converged`

@@ -195,6 +195,13 @@ class Plan(pydantic.BaseModel):
     def check(self, base: Path) -> None:
         """Raise ValueError for what cannot go together."""
         _check_base(self.base, base)
+        if self.layers is not None:
+            for tower in map(_tower_files, self.base["data"]["towers"]):
+                if "n_layers" in tower.site_options:
+                    raise ValueError(
+                        f"layers: {base} gives the tower of {tower.forcings} {tower.site_options['n_layers']} layers of its own "
+                        "(site_options.n_layers), which `layers` would not change. Leave one of them out."
+                    )
         read_inputs(self.inputs)
         for what, values in (
             ("splits", [split.name for split in self.splits]), ("seeds", self.seeds), ("layers", self.layers or ()),

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 import canveg_jax as cv
-from bridges import TorchCanopy
-from bridges.canopy import with_stand_ins
+from bridges import TorchCanopies, TorchCanopy
+from bridges.canopy_batch import with_stand_ins
 from canveg_jax import Site
 from canveg_jax.io.antecedents import ANTECEDENTS
 from canveg_jax.io.daily_weather import DAILY
@@ -66,7 +66,8 @@ class HybridCanopy(HybridSharing, FluxTask):
         >>> L.Trainer(max_epochs=20, gradient_clip_val=1.0).fit(model, datamodule=data)         # doctest: +SKIP
 
     Args:
-        sites: in the order of the data's site index: `Site`, name of a preset, path of a YAML, or mapping of constants.
+        sites: in the order of the data's site index: `Site`, name of a preset, path of a YAML, or mapping of constants. Their
+            layers, grids and soils may differ (`bridges.TorchCanopies`).
         tunable: names of process parameters to tune; None: all of `canveg_jax.TUNABLE`; empty: none.
         parameters: start (and, if not tuned, fixed) values that differ from the defaults of
             `canveg_jax.PARAMETER_TABLE`.
@@ -103,7 +104,7 @@ class HybridCanopy(HybridSharing, FluxTask):
             validation, has no solution; it names sites, reasons, half-hours and parameters. None: it goes on.
         statistics: scaling statistics, if they do not come from the data module (`ScalingStatistics` or its
             `to_dict()`).
-        physics: replaces `TorchCanopy`: a module with the members of `lightning_modules.protocols.Physics`.
+        physics: replaces the canopy: a module with the members of `lightning_modules.protocols.Physics`.
 
     Raises:
         ValueError, UnknownParameterError: a setting that cannot be right; the message has the remedy.
@@ -160,11 +161,14 @@ class HybridCanopy(HybridSharing, FluxTask):
                     "`stress` None."
                 )
             if physics is None:
-                options = solver_options(solver or {})
-                canopy = cv.Canopy(
-                    self.sites, cv.Parameters(**(parameters or {})), options=options, conductance=conductance
-                )
-                physics = TorchCanopy(canopy, tunable=tunable, in_loop=in_loop, per_site=per_site)
+                options, start = solver_options(solver or {}), cv.Parameters(**(parameters or {}))
+                learned: dict[str, Any] = {"tunable": tunable, "in_loop": in_loop, "per_site": per_site}
+                if len({site.form for site in self.sites}) == 1:
+                    canopy = cv.Canopy(self.sites, start, options=options, conductance=conductance)
+                    physics = TorchCanopy(canopy, **learned)
+                else:
+                    canopies = [cv.Canopy(s, start, options=options, conductance=conductance) for s in self.sites]
+                    physics = TorchCanopies(canopies, **learned)
             self.physics = as_physics(physics)
         self._movable: dict[str, list[nn.Parameter]] = {}
         self.closures = build_closures(closures)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bridges import TorchCanopy
+from bridges import TorchCanopies, TorchCanopy
 from canveg_jax import Site
 from canveg_jax.spelling import unknown
 
@@ -118,12 +118,11 @@ class HybridSharing(Base):
         """Arguments as plain data, and the dispersion matrices that a reader would have to generate, as CSV by name."""
         settings, files = dict(self.hparams), {}
         settings["sites"] = [dict(site) for site in settings["sites"]]
-        if type(self.physics) is not TorchCanopy:
+        if type(self.physics) is not TorchCanopy and type(self.physics) is not TorchCanopies:
             settings["physics"] = class_path(self.physics)
             return settings, files
-        matrices = np.asarray(self.physics.canopy.site_arrays.dispersion)
         for i, site in enumerate(self.sites):
-            if (text := dispersion_csv(site, matrices if matrices.ndim == 2 else matrices[i])) is not None:
+            if (text := dispersion_csv(site, self.physics.site_constants(i)["dispersion"])) is not None:
                 settings["sites"][i]["dispersion"] = f"dispersion-{i}.csv"
                 files[f"dispersion-{i}.csv"] = text
         return settings, files

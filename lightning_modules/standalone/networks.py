@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bridges import torch2jax
-from bridges.canopy import with_stand_ins
+from bridges.canopy_batch import with_stand_ins
 from canveg_jax import FORCING_TABLE, STRESSES
 from canveg_jax.forcing import STAND_IN
 from canveg_jax.io.antecedents import ANTECEDENTS

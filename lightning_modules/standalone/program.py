@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from jax import export
 
-from bridges import TorchCanopy
+from bridges import TorchCanopies, TorchCanopy
 from bridges.canopy_function import canopy_function
 from canveg_jax import FORCING_TABLE, REASONS
 from canveg_jax.files import replacing, sha256
@@ -57,6 +57,13 @@ class HybridFunction:
     """
 
     def __init__(self, model: HybridCanopy, dtype: torch.dtype):
+        if isinstance(model.physics, TorchCanopies):
+            forms = ", ".join(f"{site.name}: {site.form}" for site in model.sites)
+            raise ValueError(
+                "export: a program has one form of canopy, and these sites differ in n_layers, n_air_layers, soil_respiration or "
+                f"soil_heat ({forms}). Train on from this model at the sites of one form (canveg finetune --from), and export "
+                "that."
+            )
         if not isinstance(model.physics, TorchCanopy):
             raise ValueError(
                 f"export: the physics is {type(model.physics).__name__}; only bridges.TorchCanopy can be exported."

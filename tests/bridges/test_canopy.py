@@ -66,7 +66,7 @@ def test_canopies_that_differ_in_their_sites_only_share_their_programs():
         TorchCanopy(cv.Canopy(SITE)),
         TorchCanopy(cv.Canopy(cv.Site.named("US-Hn1", n_layers=1)), ("kball",)),
     )
-    assert first._bridged is second._bridged is pickle.loads(pickle.dumps(first))._bridged
+    assert first.solver.bridged is second.solver.bridged is pickle.loads(pickle.dumps(first)).solver.bridged
     others = [
         cv.Canopy(SITE, cv.Parameters(kball=9.0)),
         cv.Canopy(SITE, options=TIGHT),
@@ -74,8 +74,8 @@ def test_canopies_that_differ_in_their_sites_only_share_their_programs():
         cv.Canopy(SITE, smooth_colimitation=True),
         cv.Canopy([SITE, SITE]),
     ]
-    assert all(TorchCanopy(canopy)._bridged is not first._bridged for canopy in others)
-    assert TorchCanopy(first.canopy, per_site=True)._bridged is not first._bridged
+    assert all(TorchCanopy(canopy).solver.bridged is not first.solver.bridged for canopy in others)
+    assert TorchCanopy(first.canopy, per_site=True).solver.bridged is not first.solver.bridged
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_a_trained_canopy_is_freed_with_its_programs():
         module = TorchCanopy(cv.Canopy(SITE), tunable=("kball",))
         stress = torch.full((8,), 0.8, dtype=torch.float64, requires_grad=True)
         module(rows(weather(1), 20, 28), stress=stress)["LE"].sum().backward()
-        operation = module._bridged.fluxes.operation
+        operation = module.solver.bridged.fluxes.operation
         return [weakref.ref(x) for x in (module, operation, *(k for k, _ in operation._kernels.values()))]
 
     references = trained()

@@ -149,7 +149,7 @@ def test_weights_are_torch_parameters(ready, forcing, features):
         return out["LE"].detach()
 
     before = latent_heat(op)
-    program = op._loop_bridges[torch.float64].fluxes.operation
+    program = op.solver.loop_bridges[torch.float64].fluxes.operation
     traces = program.traces.copy()
     with torch.no_grad():
         op.in_loop.layers[2].bias.add_(1.0)
@@ -160,10 +160,10 @@ def test_weights_are_torch_parameters(ready, forcing, features):
     restored = copy.deepcopy(ready)
     restored.load_state_dict(op.state_dict())
     torch.testing.assert_close(latent_heat(restored), moved, rtol=0, atol=0)
-    assert restored._loop_bridges[torch.float64].fluxes.operation is program and program.traces == traces
+    assert restored.solver.loop_bridges[torch.float64].fluxes.operation is program and program.traces == traces
     again = pickle.loads(pickle.dumps(op))
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), op.parameters(), strict=True))
-    assert again._loop.inputs == INPUTS
+    assert again.solver.loop.inputs == INPUTS
 
 
 @pytest.mark.slow

@@ -150,3 +150,16 @@ def test_the_shipped_plans_can_be_read(name):
     assert all(file.startswith("elsewhere") for run in runs for file in run.files)
     hybrid = next(run for run in runs if run.row == "hybrid")
     assert hybrid.config["model"].get("closures") == plan.base["model"].get("closures")
+
+
+def test_layers_of_a_comparison_exclude_layers_of_a_tower(folder):
+    """They would be run under a wrong name."""
+    base = yaml.safe_load((folder / "base.yaml").read_text())
+    base["data"]["towers"][0]["site_options"] = {"n_layers": 2}
+    (folder / "own.yaml").write_text(yaml.safe_dump(base))
+    with pytest.raises(
+        ValueError, match=r"layers: .*own.yaml gives the tower of US-Bi1-forcings.csv 2 layers of its own"
+    ):
+        read(folder, base="own.yaml", layers=[1, 50])
+    rows = read(folder, base="own.yaml", rows={"physics": None}).runs()
+    assert rows[0].config["data"]["towers"][0]["site_options"] == {"n_layers": 2}

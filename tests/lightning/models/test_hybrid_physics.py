@@ -300,10 +300,10 @@ def test_the_program_of_another_site_is_the_same():
 
     def program(**constants):
         physics = TorchCanopy(cv.Canopy(SITE.model_copy(update=constants)), tunable=("kball",))
-        site = {name: getattr(physics, f"site_{name}").numpy() for name in vars(physics.canopy.site_arrays)}
+        site = {name: getattr(physics.solver, f"site_{name}").numpy() for name in vars(physics.canopy.site_arrays)}
         forcing = {name: np.ones(8) for name in cv.FORCING_TABLE}
         arguments = {"kball": np.zeros(())}, forcing, np.ones(8), None, site, None, {}
-        own = type(physics._bridged)(physics.canopy, False)  # canopies of equal programs share this object
+        own = type(physics.solver.bridged)(physics.canopy, False)  # canopies of equal programs share this object
         return jax.jit(own._fluxes).lower(*arguments).as_text()
 
     assert program() == program(latitude=10.0, lai_scale=0.3, name="elsewhere")

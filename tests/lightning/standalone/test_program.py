@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import canveg_jax as cv
-from bridges.canopy import with_stand_ins
+from bridges.canopy_batch import with_stand_ins
 from canveg_jax.forcing import STAND_IN
 from lightning_modules import HybridCanopy
 from lightning_modules.closures.closure import LEAF_AREA
