@@ -23,7 +23,7 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         "of each row by gather, or mask with torch.where.",
     ),
     (
-        r"TensorWrapper|no attribute 'constant'|torch\.func|functorch",
+        r"TensorWrapper|no attribute 'constant'|torch\.func|functorch|Expected FakeTensor",
         "Derivatives by torch.func inside a network cannot be exported. Convert the function without them, and take its "
         "derivative in JAX: jax.grad, jax.vmap(jax.grad(...)), jax.jacfwd of `fn`.",
     ),

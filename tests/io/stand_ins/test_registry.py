@@ -73,7 +73,8 @@ def test_gaps_are_filled_and_flagged_one_by_one(write):
     np.testing.assert_allclose(
         tower["friction_velocity"][[3, 40]], friction_velocity(wind, SITE.canopy_height, SITE.measurement_height)[[3, 40]]
     )  # fmt: skip
-    np.testing.assert_array_equal(tower["friction_velocity"][[2, 4]], data["USTAR"][[2, 4]])
+    # Pandas before 3 reads numbers to the last digit but one.
+    np.testing.assert_allclose(tower["friction_velocity"][[2, 4]], data["USTAR"][[2, 4]], rtol=1e-15)
     assert tower["friction_velocity"].attrs["source_column"] == "USTAR, stand-in log_profile"
     assert len(texts) == 1 and "in 2 of 96 half-hours (2.1 %)" in texts[0]
 
