@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from .canopy_batch import CanopyBatch, check_shapes, checked_parameters, with_st
 from .canopy_solver import CanopySolver
 
 
-class CanopyModule(torch.nn.Module):
+class CanopyModule(torch.nn.Module, abc.ABC):
     """Base of `TorchCanopy` and `TorchCanopies`, which say how a batch is solved (`_solved`) and with what (`_solvers`).
 
     Args:
@@ -115,14 +116,14 @@ class CanopyModule(torch.nn.Module):
             self._check_units(forcing)
         return self._solved(batch, n_rows)
 
+    @abc.abstractmethod
     def _solved(self, batch: CanopyBatch, n_rows: int) -> dict[str, torch.Tensor]:
         """Outputs of `forward`."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def _solvers(self) -> Sequence[CanopySolver]:
         """One for each form of site; they differ in nothing else."""
-        raise NotImplementedError
 
     def _columns(
         self, forcing: Mapping[str, torch.Tensor], features: Mapping[str, torch.Tensor] | None
