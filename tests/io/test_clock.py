@@ -135,3 +135,13 @@ def test_the_sign_of_the_latitude_is_told_by_the_length_of_days(latitude, start,
     assert f"as long as at latitude {latitude:g}, not at latitude {-latitude:g}. Correct the sign" in said
     with pytest.raises(TowerFileError, match=f"latitude {latitude:g}.*3.0 h later.*utc_offset = 2 would fit"):
         check_clock(sun, time, STEP, Place(-latitude, 30.0, -1.0), "X")
+
+
+def test_near_the_equator_nothing_is_said_of_the_hemisphere():
+    """Days are as long on both sides."""
+    time = pd.date_range("2019-05-01", periods=48 * 60, freq="30min")
+    day, hour = middle_of_interval(time, STEP)
+    sky = np.repeat(np.random.default_rng(0).uniform(0.5, 1.0, 60), 48)
+    sun = 1000.0 * sky * np.maximum(sine_of_elevation(day, hour, Place(3.0, 30.0, 2.0)), 0.0)
+    for latitude in (3.0, -3.0):
+        assert check_clock(sun, time, STEP, Place(latitude, 30.0, 2.0), "X") == []
