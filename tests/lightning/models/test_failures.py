@@ -56,7 +56,9 @@ def test_the_warning_says_why_and_what_helps():
         warn_of_failures("test", a_count().take()[0])
     assert len(said) == 1
     only_refused = np.array([[5, 3, 0, 0, 0, 0, 0, 0, 0]])
-    with pytest.warns(NotConvergedWarning, match="test: 3 of 8 half-hours .*flagged in predictions; see what") as said:
+    with pytest.warns(
+        NotConvergedWarning, match=r"test: 3 of 8 half-hours .* scores \(3: a forcing [^;]*\)\. Their .*; see what"
+    ) as said:
         warn_of_failures("test", only_refused)
     assert "converge" not in str(said[0].message)
     warn_of_failures("test", np.array([[5, 0, 0, 0, 0, 0, 0, 0, 0]]))
